@@ -1,0 +1,51 @@
+"""One word a thing: the names that code, store, workflow file, command line and report share."""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+from typing import Final
+
+MEMBER: Final = "member"
+STATE: Final = "state"
+OBS: Final = "obs"
+
+PARAMETERS: Final = "parameters"
+PREDICTED: Final = "predicted"
+OBSERVATIONS: Final = "observations"
+
+TRUTH: Final = -1
+"""The number of the member that plays the truth of a twin experiment."""
+
+
+class Phase(StrEnum):
+    """What a task does; within a step they follow each other in this order."""
+
+    TRUTH = "truth"
+    PRIOR = "prior"
+    FORECAST = "forecast"
+    PREPARE = "prepare"
+    UPDATE = "update"
+
+
+class Status(StrEnum):
+    """How an attempt ended."""
+
+    OK = "ok"
+    FAILED = "failed"
+    """The model said no: the same seed would end the same way."""
+    LOST = "lost"
+    """The node, the memory or the walltime ended it: it may run elsewhere."""
+    INVALID = "invalid"
+    """It finished, but what it wrote cannot be used."""
+
+
+class Purpose(IntEnum):
+    """What a stream of random numbers is for: one number each, never reused, never renumbered."""
+
+    PRIOR = 1
+    MODEL = 2
+    OBSERVATION_PERTURBATION = 3
+    OBSERVATION_NOISE = 4
+    INFLATION = 5
+    LOCALIZATION = 6
+    ROTATION = 7
