@@ -37,7 +37,9 @@ class DaflowError(Exception):
         What to do next.
     """
 
-    def __init__(self, what: str, *, got: object = None, allowed: object = None, do: str | None = None) -> None:
+    def __init__(
+        self, what: str, *, got: object = None, allowed: object = None, do: str | None = None
+    ) -> None:
         self.what, self.got, self.allowed, self.do = what, got, allowed, do
         lines = [what]
         if got is not None:

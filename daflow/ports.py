@@ -1,0 +1,163 @@
+"""The four Protocols that the run is made of, and what they hand each other.
+
+A `Model` forecasts one member, a `Method` updates one slice, a `Store` keeps every array, a `Pool`
+runs tasks. Each can be replaced without the others knowing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daflow.records import Layout, Outcome, StateSlice, Task
+
+FloatArray = NDArray[np.float64]
+ObservationTable = Mapping[str, NDArray[Any]]
+"""Columns of equal length (n_obs,): ``name``, ``kind``, ``time``, ``x``, ``y``, ``z`` and the model's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemberInput:
+    """What a model gets to forecast one member."""
+
+    member: int
+    """The member's number; `daflow.names.TRUTH` is the truth of a twin experiment."""
+    step: int
+    parameters: Mapping[str, FloatArray]
+    """Variable name -> array in that variable's shape, read from the store when first asked for."""
+    observations: ObservationTable
+    """What to predict, one row an observation."""
+    seed: int
+    """For the model's own noise: the same for the same member and step, whatever happened before."""
+    work_dir: Path
+    """An empty directory of this attempt's own, for files."""
+    log_dir: Path
+    """What is written here is kept with the run (``daflow logs``)."""
+
+
+class Model(Protocol):
+    """The forward model."""
+
+    def observables(self) -> ObservationTable:
+        """Return all that the model can predict, as the table that a twin experiment observes."""
+        ...
+
+    def forecast(self, given: MemberInput) -> FloatArray:
+        """Return the predicted observations (n_obs,), in the order of ``given.observations``.
+
+        Raises
+        ------
+        daflow.errors.MemberError
+            The model failed, took too long, or its output cannot be used.
+        """
+        ...
+
+
+Factors = Mapping[str, NDArray[Any]]
+"""What a method prepares once a step: named arrays, none of which grows with the state."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlicePoints:
+    """Where the numbers of a slice lie."""
+
+    variable: NDArray[np.int64]
+    """(n,) the number of each one's variable in ``Layout.variables``."""
+    coordinates: FloatArray
+    """(n, 3) x, y, z; NaN along axes that a variable does not have."""
+
+
+class Method(Protocol):
+    """An inversion: prepared once a step, applied once a slice."""
+
+    @property
+    def n_steps(self) -> int:
+        """How many updates the method makes."""
+        ...
+
+    def prepare(self, step: int, members: Sequence[int], predicted: FloatArray) -> Factors:
+        """Return what `apply` needs, from predicted observations (n_members, n_obs) of these members."""
+        ...
+
+    def apply(self, factors: Factors, prior: FloatArray, points: SlicePoints) -> FloatArray:
+        """Return the posterior slice (n_members, n) of a prior slice (n_members, n)."""
+        ...
+
+
+class Store(Protocol):
+    """Arrays and receipts, write-once: every chunk has one writer, data are durable before their receipt."""
+
+    @property
+    def layout(self) -> Layout:
+        """What the arrays look like."""
+        ...
+
+    def create_step(self, step: int) -> None:
+        """Make the arrays of a step; making them again changes nothing."""
+        ...
+
+    def write_member(self, step: int, member: int, pieces: Iterable[FloatArray]) -> None:
+        """Write a member's parameters from pieces that follow each other along ``state``."""
+        ...
+
+    def read_member(self, step: int, member: int, start: int, stop: int) -> FloatArray:
+        """Return the numbers ``start`` to ``stop`` of a member's parameters (stop - start,)."""
+        ...
+
+    def write_slice(self, step: int, where: StateSlice, members: Sequence[int], values: FloatArray) -> None:
+        """Write one slice (n_members, n) of these members' parameters."""
+        ...
+
+    def read_slice(self, step: int, where: StateSlice, members: Sequence[int]) -> FloatArray:
+        """Return one slice (n_members, n) of these members' parameters."""
+        ...
+
+    def write_predicted(self, step: int, member: int, values: FloatArray) -> None:
+        """Write a member's predicted observations (n_obs,)."""
+        ...
+
+    def read_predicted(self, step: int, members: Sequence[int]) -> FloatArray:
+        """Return the predicted observations (n_members, n_obs) of these members."""
+        ...
+
+    def write_factors(self, step: int, factors: Factors) -> None:
+        """Write what a method prepared."""
+        ...
+
+    def read_factors(self, step: int) -> Factors:
+        """Return what a method prepared."""
+        ...
+
+    def write_receipt(self, outcome: Outcome) -> None:
+        """Say, durably and last, how a task ended."""
+        ...
+
+    def receipts(self) -> Iterator[Outcome]:
+        """Return every receipt there is."""
+        ...
+
+
+class Pool(Protocol):
+    """Workers."""
+
+    @property
+    def slots(self) -> int:
+        """How many tasks can run at once now."""
+        ...
+
+    def submit(self, task: Task) -> None:
+        """Send a task; its outcome comes from `wait`."""
+        ...
+
+    def wait(self, seconds: float) -> list[Outcome]:
+        """Return the outcomes that came home, waiting at most so long for the first."""
+        ...
+
+    def close(self) -> None:
+        """Let the workers go; what they have not finished is left unfinished."""
+        ...

@@ -1,0 +1,146 @@
+"""Frozen facts that travel between processes and are journalled: numbers and words, never arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from math import prod
+from typing import Any
+
+from daflow.names import Phase, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A regular grid: the coordinates of its cell centres follow from a few numbers.
+
+    ``dims[i]`` has ``shape[i]`` cells of ``spacing[i]`` from ``origin[i]`` on along the axis
+    ``axes[i]`` (``x``, ``y`` or ``z``), in the user's unit of length. The last dimension runs fastest.
+    """
+
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    axes: tuple[str, ...]
+    spacing: tuple[float, ...]
+    origin: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One of the user's variables and where it lies along ``state``."""
+
+    name: str
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    start: int
+    grid: Grid | None = None
+    """``None``: the variable has no place in space."""
+
+    @property
+    def size(self) -> int:
+        """How many numbers a member has of it."""
+        return prod(self.shape)
+
+    @property
+    def stop(self) -> int:
+        """One past its last number along ``state``."""
+        return self.start + self.size
+
+
+@dataclass(frozen=True, slots=True)
+class StateSlice:
+    """A run of consecutive numbers along ``state``: one column of chunks, one update task."""
+
+    index: int
+    start: int
+    stop: int
+
+    @property
+    def size(self) -> int:
+        """How many numbers of each member it holds."""
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What the store's arrays look like; fixed when the run is made, whatever the number of workers."""
+
+    variables: tuple[Variable, ...]
+    n_members: int
+    n_obs: int
+    slice_size: int
+    dtype: str = "float64"
+
+    @property
+    def n_state(self) -> int:
+        """How many numbers a member has."""
+        return self.variables[-1].stop
+
+    @property
+    def n_slices(self) -> int:
+        """How many slices the state is cut into."""
+        return -(-self.n_state // self.slice_size)
+
+    def slice(self, index: int) -> StateSlice:
+        """Return the slice of that number."""
+        start = index * self.slice_size
+        return StateSlice(index, start, min(start + self.slice_size, self.n_state))
+
+    def segments(self, where: StateSlice) -> list[tuple[Variable, int, int]]:
+        """Return the variables in a slice, each with its first and last-plus-one number within it."""
+        return [
+            (
+                variable,
+                max(variable.start, where.start) - where.start,
+                min(variable.stop, where.stop) - where.start,
+            )
+            for variable in self.variables
+            if variable.start < where.stop and variable.stop > where.start
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is sent to a worker: an address, a few bytes.
+
+    ``index`` is a member in the phases of members, a slice in an update, 0 where there is only one.
+    """
+
+    phase: Phase
+    step: int
+    index: int
+    attempt: int = 0
+
+    @property
+    def label(self) -> str:
+        """A name for dashboards and file names, sortable."""
+        return f"{self.phase}-{self.step}-{self.index:05d}-{self.attempt}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What comes home from a task."""
+
+    task: Task
+    status: Status
+    seconds: float = 0.0
+    host: str = ""
+    reason: str = ""
+    started: float = 0.0
+    """Seconds since the epoch."""
+    key: str = ""
+    """The key of the step whose inputs the task worked from."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """A few numbers worth a place in the journal: seconds spent where, values clipped, norms."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON."""
+        plain = asdict(self)
+        return plain.pop("task") | plain
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Outcome:
+        """Return the outcome that `to_json` wrote."""
+        task = Task(Phase(plain["phase"]), plain["step"], plain["index"], plain["attempt"])
+        rest = {name: plain[name] for name in ("seconds", "host", "reason", "started", "key", "figures")}
+        return cls(task, Status(plain["status"]), **rest)
