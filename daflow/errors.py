@@ -41,13 +41,8 @@ class DaflowError(Exception):
         self, what: str, *, got: object = None, allowed: object = None, do: str | None = None
     ) -> None:
         self.what, self.got, self.allowed, self.do = what, got, allowed, do
-        lines = [what]
-        if got is not None:
-            lines.append(f"  got:     {got}")
-        if allowed is not None:
-            lines.append(f"  allowed: {allowed}")
-        if do is not None:
-            lines.append(f"  do next: {do}")
+        notes = (("got:    ", got), ("allowed:", allowed), ("do next:", do))
+        lines = [what, *(f"  {label} {note}" for label, note in notes if note is not None)]
         super().__init__("\n".join(lines))
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -89,11 +89,7 @@ class Layout:
     def segments(self, where: StateSlice) -> list[tuple[Variable, int, int]]:
         """Return the variables in a slice, each with its first and last-plus-one number within it."""
         return [
-            (
-                variable,
-                max(variable.start, where.start) - where.start,
-                min(variable.stop, where.stop) - where.start,
-            )
+            (variable, max(variable.start - where.start, 0), min(variable.stop - where.start, where.size))
             for variable in self.variables
             if variable.start < where.stop and variable.stop > where.start
         ]
@@ -135,8 +131,9 @@ class Outcome:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON."""
-        plain = asdict(self)
-        return plain.pop("task") | plain
+        plain: dict[str, Any] = asdict(self)
+        task: dict[str, Any] = plain.pop("task")
+        return task | plain
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Outcome:

@@ -1,0 +1,1 @@
+"""The workflow file: one schema for the file, the command line and the service."""
