@@ -22,5 +22,5 @@ def _beside_the_workflow(path: Path, info: ValidationInfo) -> Path:
 InputPath = Annotated[Path, AfterValidator(_beside_the_workflow)]
 """A path to a file or folder that the workflow reads; a relative one starts at the workflow file's folder.
 
-Validation only resolves it (from the context's ``folder``): whether something is there is checked by who reads it.
+Validation only resolves it (from the context's ``folder``); who reads it checks that something is there.
 """
