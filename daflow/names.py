@@ -20,6 +20,7 @@ TRUTH: Final = -1
 class Phase(StrEnum):
     """What a task does; within a step they follow each other in this order."""
 
+    COORDINATES = "coordinates"
     TRUTH = "truth"
     PRIOR = "prior"
     FORECAST = "forecast"
@@ -37,6 +38,8 @@ class Status(StrEnum):
     """The node, the memory or the walltime ended it: it may run elsewhere."""
     INVALID = "invalid"
     """It finished, but what it wrote cannot be used."""
+    BLOCKED = "blocked"
+    """The store would not let it: nothing is held against the member, the run stops."""
 
 
 class Purpose(IntEnum):

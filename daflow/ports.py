@@ -90,7 +90,11 @@ class Method(Protocol):
 
 
 class Store(Protocol):
-    """Arrays and receipts, write-once: every chunk has one writer, data are durable before their receipt."""
+    """Arrays and receipts, write-once: every chunk has one writer, data are durable before their receipt.
+
+    The member `daflow.names.TRUTH` has a place of its own. A write returns a checksum of what it wrote and
+    raises `daflow.errors.StoreError` where the disk is full or not writable.
+    """
 
     @property
     def layout(self) -> Layout:
@@ -101,7 +105,7 @@ class Store(Protocol):
         """Make the arrays of a step; making them again changes nothing."""
         ...
 
-    def write_member(self, step: int, member: int, pieces: Iterable[FloatArray]) -> None:
+    def write_member(self, step: int, member: int, pieces: Iterable[FloatArray]) -> str:
         """Write a member's parameters from pieces that follow each other along ``state``."""
         ...
 
@@ -109,7 +113,7 @@ class Store(Protocol):
         """Return the numbers ``start`` to ``stop`` of a member's parameters (stop - start,)."""
         ...
 
-    def write_slice(self, step: int, where: StateSlice, members: Sequence[int], values: FloatArray) -> None:
+    def write_slice(self, step: int, where: StateSlice, members: Sequence[int], values: FloatArray) -> str:
         """Write one slice (n_members, n) of these members' parameters."""
         ...
 
@@ -117,7 +121,7 @@ class Store(Protocol):
         """Return one slice (n_members, n) of these members' parameters."""
         ...
 
-    def write_predicted(self, step: int, member: int, values: FloatArray) -> None:
+    def write_predicted(self, step: int, member: int, values: FloatArray) -> str:
         """Write a member's predicted observations (n_obs,)."""
         ...
 
@@ -131,6 +135,10 @@ class Store(Protocol):
 
     def read_factors(self, step: int) -> Factors:
         """Return what a method prepared."""
+        ...
+
+    def write_coordinates(self, where: StateSlice, points: SlicePoints) -> str:
+        """Write where the numbers of a slice lie."""
         ...
 
     def write_receipt(self, outcome: Outcome) -> None:

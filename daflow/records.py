@@ -125,7 +125,9 @@ class Outcome:
     started: float = 0.0
     """Seconds since the epoch."""
     key: str = ""
-    """The key of the step whose inputs the task worked from."""
+    """The key of the inputs that the task worked from."""
+    digest: str = ""
+    """A checksum of what it wrote."""
     figures: Mapping[str, float] = field(default_factory=dict)
     """A few numbers worth a place in the journal: seconds spent where, values clipped, norms."""
 
@@ -139,5 +141,6 @@ class Outcome:
     def from_json(cls, plain: Mapping[str, Any]) -> Outcome:
         """Return the outcome that `to_json` wrote."""
         task = Task(Phase(plain["phase"]), plain["step"], plain["index"], plain["attempt"])
-        rest = {name: plain[name] for name in ("seconds", "host", "reason", "started", "key", "figures")}
+        told = ("seconds", "host", "reason", "started", "key", "digest", "figures")
+        rest = {name: plain[name] for name in told}
         return cls(task, Status(plain["status"]), **rest)

@@ -1,0 +1,98 @@
+"""Files that are whole or absent, and durable before anyone is told of them."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from daflow.errors import StoreError
+
+PARTIAL = ".partial"
+"""What a file being written ends in; a reader never looks at one."""
+
+
+@contextmanager
+def store_errors(what: str, path: Path) -> Iterator[None]:
+    """Turn what the operating system says about a path into a `StoreError` that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"cannot {what} {path}",
+            got=f"{error.strerror or error} ({type(error).__name__})",
+            do="free space or mend the permissions there, then `daflow resume` the run: nothing is lost",
+        ) from error
+
+
+def write_durably(path: Path, data: bytes | memoryview) -> None:
+    """Write a file so that it is there whole after a power cut, or not at all.
+
+    The caller makes the name itself durable, once for all the files it wrote, by `sync_folder`.
+
+    Raises
+    ------
+    daflow.errors.StoreError
+        The disk is full or the folder is not writable.
+    """
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}{PARTIAL}")
+    with store_errors("write", path):
+        try:
+            with partial.open("wb", buffering=0) as file:
+                _write_all(file.fileno(), memoryview(data).cast("B"))
+                os.fdatasync(file.fileno())
+            partial.replace(path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+def _write_all(descriptor: int, data: memoryview) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it; one that is there already is fine.
+
+    Raises
+    ------
+    daflow.errors.StoreError
+        The folder above is not writable, or a file stands there.
+    """
+    with store_errors("make the folder", path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable."""
+    with store_errors("sync the folder", path):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def sync_file(path: Path) -> None:
+    """Make the content of a file durable that somebody else wrote."""
+    with store_errors("sync", path):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def remove_partials(root: Path) -> int:
+    """Remove what writers that were killed left unfinished; return how many files that were.
+
+    Only for a run that has no writers: its driver calls this before it sends the first task.
+    """
+    with store_errors("clean", root):
+        partials = list(root.rglob(f".*{PARTIAL}"))
+        for partial in partials:
+            partial.unlink(missing_ok=True)
+    return len(partials)

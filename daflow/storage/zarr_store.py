@@ -1,0 +1,149 @@
+"""The store of a run: one zarr v3 group a step, receipts beside it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from daflow.errors import StoreError
+from daflow.names import PARAMETERS, PREDICTED, TRUTH
+from daflow.ports import Factors, FloatArray, SlicePoints
+from daflow.records import Layout, Outcome, StateSlice
+from daflow.storage import layout as arrays
+from daflow.storage.chunks import ChunkedRows
+from daflow.storage.files import make_folder, store_errors, sync_folder, write_durably
+from daflow.storage.receipts import read_receipts, write_receipt
+
+
+class ZarrStore:
+    """Chunked zarr arrays in a folder, one writer a chunk; see `daflow.ports.Store`.
+
+    Parameters
+    ----------
+    root
+        The folder of the zarr groups.
+    receipts
+        The folder of the receipts.
+    layout
+        What the arrays look like.
+    """
+
+    def __init__(self, root: Path, receipts: Path, layout: Layout) -> None:
+        self.root, self._receipts, self._layout = root, receipts, layout
+
+    @property
+    def layout(self) -> Layout:
+        """What the arrays look like."""
+        return self._layout
+
+    def create_step(self, step: int) -> None:
+        """Make the arrays of a step; making them again changes nothing."""
+        with store_errors("make arrays in", self.root):
+            arrays.create_group(self.root, self._group(step, 0), self._layout, self._layout.n_members)
+            if step == 0:
+                arrays.create_group(self.root, self._group(0, TRUTH), self._layout, 1)
+                arrays.create_coordinates(self.root, self._layout)
+
+    def write_member(self, step: int, member: int, pieces: Iterable[FloatArray]) -> str:
+        """Write a member's parameters from pieces that follow each other along ``state``."""
+        rows, row = self._parameters(step, member), max(member, 0)
+        checksum, written = 0, 0
+        for chunk in _rechunked(pieces, self._layout.slice_size):
+            checksum ^= rows.write_row(row, written // self._layout.slice_size, chunk)
+            written += len(chunk)
+        if written != self._layout.n_state:
+            raise StoreError(
+                f"member {member} of step {step} was not written whole",
+                got=f"{written} numbers",
+                allowed=f"{self._layout.n_state}",
+            )
+        return f"{checksum:08x}"
+
+    def read_member(self, step: int, member: int, start: int, stop: int) -> FloatArray:
+        """Return the numbers ``start`` to ``stop`` of a member's parameters (stop - start,)."""
+        row = self._parameters(step, member).read_row(max(member, 0), start, stop)
+        return row.astype(np.float64, copy=False)
+
+    def write_slice(self, step: int, where: StateSlice, members: Sequence[int], values: FloatArray) -> str:
+        """Write one slice (n_members, n) of these members' parameters."""
+        checksum = self._parameters(step, 0).write_column(members, where.index, values)
+        return f"{checksum:08x}"
+
+    def read_slice(self, step: int, where: StateSlice, members: Sequence[int]) -> FloatArray:
+        """Return one slice (n_members, n) of these members' parameters."""
+        column = self._parameters(step, 0).read_column(members, where.index)
+        return column.astype(np.float64, copy=False)
+
+    def write_predicted(self, step: int, member: int, values: FloatArray) -> str:
+        """Write a member's predicted observations (n_obs,)."""
+        checksum = self._predicted(step, member).write_row(max(member, 0), 0, values)
+        return f"{checksum:08x}"
+
+    def read_predicted(self, step: int, members: Sequence[int]) -> FloatArray:
+        """Return the predicted observations (n_members, n_obs) of these members."""
+        n_obs = self._layout.n_obs
+        rows = [self._predicted(step, member).read_row(max(member, 0), 0, n_obs) for member in members]
+        return np.array(rows, dtype=np.float64).reshape(len(members), n_obs)
+
+    def write_factors(self, step: int, factors: Factors) -> None:
+        """Write what a method prepared."""
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **factors)
+        folder = self._factors(step).parent
+        make_folder(folder)
+        write_durably(self._factors(step), buffer.getvalue())
+        sync_folder(folder)
+
+    def read_factors(self, step: int) -> Factors:
+        """Return what a method prepared."""
+        path = self._factors(step)
+        with store_errors("read", path), np.load(path) as archive:
+            return {name: archive[name] for name in archive.files}
+
+    def write_coordinates(self, where: StateSlice, points: SlicePoints) -> str:
+        """Write where the numbers of a slice lie."""
+        return f"{arrays.write_coordinates(self.root, self._layout, where, points):08x}"
+
+    def write_receipt(self, outcome: Outcome) -> None:
+        """Say, durably and last, how a task ended."""
+        write_receipt(self._receipts, outcome)
+
+    def receipts(self) -> Iterator[Outcome]:
+        """Return every receipt there is."""
+        return read_receipts(self._receipts)
+
+    @staticmethod
+    def _group(step: int, member: int) -> str:
+        return "truth" if member == TRUTH else f"step={step}"
+
+    def _parameters(self, step: int, member: int) -> ChunkedRows:
+        path = self.root / self._group(step, member) / PARAMETERS
+        return ChunkedRows(path, self._layout.n_state, self._layout.slice_size, self._layout.dtype)
+
+    def _predicted(self, step: int, member: int) -> ChunkedRows:
+        path = self.root / self._group(step, member) / PREDICTED
+        # Predictions stay float64: they are few, and rounding them would move the whole update.
+        return ChunkedRows(path, self._layout.n_obs, arrays.obs_chunk(self._layout), "<f8")
+
+    def _factors(self, step: int) -> Path:
+        return self._receipts.parent / "work" / f"step={step}" / "factors.npz"
+
+
+def _rechunked(pieces: Iterable[FloatArray], size: int) -> Iterator[FloatArray]:
+    """Return the same numbers in arrays of ``size``, the last one maybe shorter."""
+    waiting: list[FloatArray] = []
+    held = 0
+    for piece in pieces:
+        rest = piece.ravel()
+        while held + rest.size >= size:
+            head, rest = rest[: size - held], rest[size - held :]
+            yield np.concatenate([*waiting, head]) if waiting else head
+            waiting, held = [], 0
+        if rest.size:
+            waiting.append(rest)
+            held += rest.size
+    if waiting:
+        yield np.concatenate(waiting)
