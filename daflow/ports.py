@@ -58,6 +58,17 @@ class Model(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """What was observed, and how far it can be trusted."""
+
+    table: ObservationTable
+    """With the columns ``value`` and ``error_std`` (n_obs,)."""
+    error: Mapping[str, NDArray[Any]]
+    """The observation-error covariance R: ``matrix``, or ``blocks`` and ``block_sizes``, or ``factor``
+    and ``variances``, or nothing where it is diagonal and ``error_std`` says it all."""
+
+
 Factors = Mapping[str, NDArray[Any]]
 """What a method prepares once a step: named arrays, none of which grows with the state."""
 
@@ -135,6 +146,22 @@ class Store(Protocol):
 
     def read_factors(self, step: int) -> Factors:
         """Return what a method prepared."""
+        ...
+
+    def write_survivors(self, step: int, members: Sequence[int]) -> None:
+        """Write which members an update starts from."""
+        ...
+
+    def read_survivors(self, step: int) -> tuple[int, ...]:
+        """Return which members an update starts from."""
+        ...
+
+    def write_observations(self, observations: Observations) -> None:
+        """Write what was observed; writing it again changes nothing."""
+        ...
+
+    def read_observations(self) -> Observations:
+        """Return what was observed."""
         ...
 
     def write_coordinates(self, where: StateSlice, points: SlicePoints) -> str:

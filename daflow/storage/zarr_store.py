@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -10,11 +11,12 @@ import numpy as np
 
 from daflow.errors import StoreError
 from daflow.names import PARAMETERS, PREDICTED, TRUTH
-from daflow.ports import Factors, FloatArray, SlicePoints
+from daflow.ports import Factors, FloatArray, Observations, SlicePoints
 from daflow.records import Layout, Outcome, StateSlice
 from daflow.storage import layout as arrays
 from daflow.storage.chunks import ChunkedRows
 from daflow.storage.files import make_folder, store_errors, sync_folder, write_durably
+from daflow.storage.observations import read_observations, write_observations
 from daflow.storage.receipts import read_receipts, write_receipt
 
 
@@ -88,18 +90,33 @@ class ZarrStore:
         rows = [self._predicted(step, member).read_row(max(member, 0), 0, n_obs) for member in members]
         return np.array(rows, dtype=np.float64).reshape(len(members), n_obs)
 
+    def write_survivors(self, step: int, members: Sequence[int]) -> None:
+        """Write which members an update starts from."""
+        _write_small(self._work(step) / "survivors.json", json.dumps(list(members)).encode())
+
+    def read_survivors(self, step: int) -> tuple[int, ...]:
+        """Return which members an update starts from."""
+        path = self._work(step) / "survivors.json"
+        with store_errors("read", path):
+            return tuple(json.loads(path.read_text()))
+
+    def write_observations(self, observations: Observations) -> None:
+        """Write what was observed; writing it again changes nothing."""
+        write_observations(self.root, observations)
+
+    def read_observations(self) -> Observations:
+        """Return what was observed."""
+        return read_observations(self.root)
+
     def write_factors(self, step: int, factors: Factors) -> None:
         """Write what a method prepared."""
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **factors)
-        folder = self._factors(step).parent
-        make_folder(folder)
-        write_durably(self._factors(step), buffer.getvalue())
-        sync_folder(folder)
+        _write_small(self._work(step) / "factors.npz", buffer.getvalue())
 
     def read_factors(self, step: int) -> Factors:
         """Return what a method prepared."""
-        path = self._factors(step)
+        path = self._work(step) / "factors.npz"
         with store_errors("read", path), np.load(path) as archive:
             return {name: archive[name] for name in archive.files}
 
@@ -128,8 +145,14 @@ class ZarrStore:
         # Predictions stay float64: they are few, and rounding them would move the whole update.
         return ChunkedRows(path, self._layout.n_obs, arrays.obs_chunk(self._layout), "<f8")
 
-    def _factors(self, step: int) -> Path:
-        return self._receipts.parent / "work" / f"step={step}" / "factors.npz"
+    def _work(self, step: int) -> Path:
+        return self._receipts.parent / "work" / f"step={step}"
+
+
+def _write_small(path: Path, data: bytes) -> None:
+    make_folder(path.parent)
+    write_durably(path, data)
+    sync_folder(path.parent)
 
 
 def _rechunked(pieces: Iterable[FloatArray], size: int) -> Iterator[FloatArray]:

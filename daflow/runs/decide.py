@@ -1,0 +1,161 @@
+"""What a run does next: a pure function of where it stands, what is planned, and the policy."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from daflow.names import Phase, Status
+from daflow.records import Outcome, Task
+from daflow.runs.facts import Progress, Stage
+
+MEMBER_PHASES = frozenset({Phase.PRIOR, Phase.FORECAST})
+"""Phases with a task a member: one that cannot be had is left behind. Elsewhere it ends the run."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a run is going to do."""
+
+    members: tuple[int, ...]
+    """Who starts."""
+    n_steps: int
+    """How many updates there are; forecasts are one more."""
+    n_slices: int
+    twin: bool
+    """Whether a truth is drawn and observed first."""
+    keys: Mapping[Stage, str]
+    """The key of each stage's inputs: outcomes under another key are not of this plan."""
+
+    @cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        """Every stage, in order."""
+        return tuple(self._stages())
+
+    def _stages(self) -> Iterator[Stage]:
+        yield Phase.COORDINATES, 0
+        if self.twin:
+            yield Phase.TRUTH, 0
+        yield Phase.PRIOR, 0
+        for step in range(self.n_steps):
+            yield Phase.FORECAST, step
+            yield Phase.PREPARE, step
+            yield Phase.UPDATE, step
+        yield Phase.FORECAST, self.n_steps
+
+    def indices(self, phase: Phase, members: tuple[int, ...]) -> Collection[int]:
+        """Return the numbers of a phase's tasks, given the members that have come this far."""
+        if phase in MEMBER_PHASES:
+            return members
+        return range(self.n_slices) if phase in {Phase.COORDINATES, Phase.UPDATE} else range(1)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What follows when something fails."""
+
+    retries: int = 2
+    """How often a task is tried again within a session."""
+    retried: frozenset[Status] = frozenset({Status.LOST, Status.INVALID})
+    """The ends after which a member is tried again."""
+    min_members: int = 2
+    """With fewer, the run stops."""
+    stop_on_failure: bool = False
+    """Whether the first member that cannot be had stops the run."""
+
+    def gives_up(self, outcomes: list[Outcome]) -> bool:
+        """Say whether these ends of one task are final."""
+        return bool(outcomes) and (outcomes[-1].status not in self.retried or len(outcomes) > self.retries)
+
+
+@dataclass(frozen=True)
+class Dispatch:
+    """Run these tasks, and those that are already out, before asking again."""
+
+    stage: Stage
+    tasks: tuple[Task, ...]
+
+
+@dataclass(frozen=True)
+class Close:
+    """The stage is settled; these members go on."""
+
+    stage: Stage
+    survivors: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Stop:
+    """There is nothing more to do, or no way on."""
+
+    kind: str
+    """``finished``, ``too few members``, ``member failed``, ``task failed`` or ``blocked``."""
+    reason: str
+    resumable: bool
+
+
+def decide(
+    progress: Progress, plan: Plan, policy: Policy, in_flight: Collection[Task] = ()
+) -> Dispatch | Close | Stop:
+    """Return what comes next; ``in_flight`` are the tasks that are out now."""
+    if progress.blocked:
+        return Stop("blocked", progress.blocked, resumable=True)
+    members = plan.members
+    for stage in plan.stages:
+        if stage not in progress.survivors:
+            return _within(stage, members, progress, plan, policy, in_flight)
+        members = progress.survivors[stage]
+    return Stop("finished", "all steps are done", resumable=False)
+
+
+def _within(
+    stage: Stage,
+    members: tuple[int, ...],
+    progress: Progress,
+    plan: Plan,
+    policy: Policy,
+    in_flight: Collection[Task],
+) -> Dispatch | Close | Stop:
+    phase, step = stage
+    done = progress.done.get(stage, set())
+    failures = {
+        index: outcomes[-1]
+        for index, outcomes in progress.failures.get(stage, {}).items()
+        if index not in done and policy.gives_up(outcomes)
+    }
+    if failures:
+        stop = _fatal(stage, members, failures, policy)
+        if stop is not None:
+            return stop
+    out = {task.index for task in in_flight}
+    waiting = [i for i in plan.indices(phase, members) if i not in done and i not in failures]
+    if waiting:
+        tasks = (Task(phase, step, i, progress.next_attempt(stage, i)) for i in waiting if i not in out)
+        return Dispatch(stage, tuple(tasks))
+    if phase in MEMBER_PHASES:
+        members = tuple(member for member in members if member in done)
+    return Close(stage, members)
+
+
+def _fatal(
+    stage: Stage, members: tuple[int, ...], failures: Mapping[int, Outcome], policy: Policy
+) -> Stop | None:
+    phase, step = stage
+    first = failures[min(failures)]
+    named = f"{first.status}: {first.reason}"
+    if phase not in MEMBER_PHASES:
+        # Lost: another session may have better luck. Failed: the same input would end the same way.
+        resumable = first.status == Status.LOST
+        return Stop("task failed", f"{phase} {min(failures)} of step {step} {named}", resumable=resumable)
+    if policy.stop_on_failure:
+        reason = f"member {min(failures)} of step {step} {named}; the policy is to stop"
+        return Stop("member failed", reason, resumable=True)
+    n_left = sum(member not in failures for member in members)
+    if n_left < policy.min_members:
+        reason = (
+            f"{n_left} of {len(members)} members are left in the {phase} of step {step}, the policy asks for "
+            f"{policy.min_members}; the first, member {min(failures)}, {named}"
+        )
+        return Stop("too few members", reason, resumable=True)
+    return None

@@ -1,0 +1,119 @@
+"""What a journal says, folded into where a run stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from daflow.names import Phase, Status
+from daflow.records import Outcome, Task
+
+Fact = Mapping[str, Any]
+"""One line of the journal: a JSON object with its kind under ``fact``."""
+
+Stage = tuple[Phase, int]
+"""A phase of a step."""
+
+
+def opened(who: Mapping[str, Any], *, retry_failed: bool = False) -> Fact:
+    """Return the fact that a driver took the run up."""
+    return {"fact": "opened", "retry_failed": retry_failed, **who}
+
+
+def ended(outcome: Outcome) -> Fact:
+    """Return the fact that an attempt ended."""
+    return {"fact": "ended", **outcome.to_json()}
+
+
+def closed(stage: Stage, survivors: Iterable[int]) -> Fact:
+    """Return the fact that a stage is settled, and who goes on from it."""
+    return {"fact": "closed", "phase": stage[0], "step": stage[1], "survivors": list(survivors)}
+
+
+def stopped(kind: str, reason: str, *, resumable: bool) -> Fact:
+    """Return the fact that the driver laid the run down."""
+    return {"fact": "stopped", "kind": kind, "reason": reason, "resumable": resumable}
+
+
+@dataclass
+class Progress:
+    """Where a run stands: the fold of its facts, one at a time.
+
+    `take` is the only thing that changes it, so that a journal read at once and a journal followed
+    line by line end alike.
+    """
+
+    done: dict[Stage, set[int]] = field(default_factory=dict)
+    """Stage -> the members or slices whose task is done for ever."""
+    failures: dict[Stage, dict[int, list[Outcome]]] = field(default_factory=dict)
+    """Stage -> member or slice -> the attempts that count against its retries."""
+    attempts: dict[Stage, dict[int, int]] = field(default_factory=dict)
+    """Stage -> member or slice -> how many attempts ended, whatever they were."""
+    survivors: dict[Stage, tuple[int, ...]] = field(default_factory=dict)
+    """Closed stage -> the members that go on."""
+    lost_for_good: list[Outcome] = field(default_factory=list)
+    """The last attempt of each member that was left behind by a closed stage, in the order of closing."""
+    blocked: str = ""
+    """Why the store would not let the present driver go on."""
+    last_stop: Fact | None = None
+    """How the last driver laid the run down; nothing while one is at work or after it was killed."""
+    seen: set[Task] = field(default_factory=set)
+
+    def take(self, fact: Fact) -> None:
+        """Fold one fact in; one that was seen before changes nothing."""
+        match fact["fact"]:
+            case "opened":
+                self._open(retry_failed=bool(fact["retry_failed"]))
+            case "ended":
+                self._end(Outcome.from_json(fact))
+            case "closed":
+                self._close((Phase(fact["phase"]), fact["step"]), tuple(fact["survivors"]))
+            case "stopped":
+                self.last_stop = fact
+
+    def next_attempt(self, stage: Stage, index: int) -> int:
+        """Return the number of the next attempt."""
+        return self.attempts.get(stage, {}).get(index, 0)
+
+    def _open(self, *, retry_failed: bool) -> None:
+        """Give what was lost new chances: a new driver may have better nodes; a model's own no stands."""
+        self.blocked, self.last_stop = "", None
+        for stage, by_index in self.failures.items():
+            if stage in self.survivors:
+                continue
+            for index, outcomes in by_index.items():
+                kept = [] if retry_failed else [o for o in outcomes if o.status != Status.LOST]
+                by_index[index] = kept
+
+    def _end(self, outcome: Outcome) -> None:
+        task = outcome.task
+        if task in self.seen:
+            return
+        self.seen.add(task)
+        stage = (task.phase, task.step)
+        attempts = self.attempts.setdefault(stage, {})
+        attempts[task.index] = max(attempts.get(task.index, 0), task.attempt + 1)
+        if outcome.status == Status.OK:
+            self.done.setdefault(stage, set()).add(task.index)
+        elif outcome.status == Status.BLOCKED:
+            self.blocked = outcome.reason
+        else:
+            self.failures.setdefault(stage, {}).setdefault(task.index, []).append(outcome)
+
+    def _close(self, stage: Stage, survivors: tuple[int, ...]) -> None:
+        if stage in self.survivors:
+            return
+        self.survivors[stage] = survivors
+        kept = self.done.get(stage, set())
+        for index, outcomes in sorted(self.failures.get(stage, {}).items()):
+            if outcomes and index not in kept:
+                self.lost_for_good.append(outcomes[-1])
+
+
+def fold(facts: Iterable[Fact]) -> Progress:
+    """Return where a run with these facts stands."""
+    progress = Progress()
+    for fact in facts:
+        progress.take(fact)
+    return progress

@@ -1,0 +1,86 @@
+"""What was observed, as one zarr group of columns along ``obs``."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from daflow.errors import StoreError
+from daflow.names import OBS, OBSERVATIONS
+from daflow.ports import Observations
+from daflow.storage.files import PARTIAL, make_folder, store_errors, sync_file, sync_folder
+
+ERROR = "error_"
+"""What the arrays of the observation-error covariance begin with."""
+
+
+def write_observations(root: Path, observations: Observations) -> None:
+    """Write the group beside its place and move it there whole; one that is there already stays."""
+    target = root / OBSERVATIONS
+    if target.exists():
+        return
+    make_folder(root)
+    partial = root / f".{OBSERVATIONS}.{uuid.uuid4().hex}{PARTIAL}"
+    data = {name: _column(values) for name, values in observations.table.items()}
+    error = {ERROR + name: _error_array(name, values) for name, values in observations.error.items()}
+    measured = {name: data.pop(name) for name in ("value", "error_std")}
+    with store_errors("write the observations in", root):
+        dataset = xr.Dataset(measured | error, coords=data)
+        dataset.to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
+        for path in partial.rglob("*"):
+            (sync_folder if path.is_dir() else sync_file)(path)
+        try:
+            partial.rename(target)
+        except OSError:
+            # Another attempt was first. It wrote the same: the numbers are addressed.
+            if not target.exists():
+                raise
+            shutil.rmtree(partial)
+        sync_folder(root)
+
+
+def read_observations(root: Path) -> Observations:
+    """Return what was observed.
+
+    Raises
+    ------
+    daflow.errors.StoreError
+        There is nothing yet: the truth of a twin experiment was not observed so far.
+    """
+    path = root / OBSERVATIONS
+    if not path.exists():
+        raise StoreError(
+            f"there are no observations in {root} yet",
+            do="wait until the truth of the twin experiment has been run",
+        )
+    with store_errors("read", path), xr.open_zarr(path, consolidated=False, chunks=None) as dataset:
+        loaded = dataset.load()
+    arrays = {str(name): _plain(variable.values) for name, variable in loaded.variables.items()}
+    error = {
+        name.removeprefix(ERROR): a
+        for name, a in arrays.items()
+        if name.startswith(ERROR) and name != "error_std"
+    }
+    table = {name: a for name, a in arrays.items() if not name.startswith(ERROR) or name == "error_std"}
+    return Observations(table, error)
+
+
+def _column(values: NDArray[Any]) -> tuple[str, NDArray[Any]]:
+    """Return a column for xarray; text as objects, which zarr stores as variable-length UTF-8."""
+    array = np.asarray(values)
+    return OBS, array.astype(object) if array.dtype.kind in "UST" else array
+
+
+def _error_array(name: str, values: NDArray[Any]) -> tuple[tuple[str, ...], NDArray[Any]]:
+    dims = {"matrix": (OBS, "obs_other"), "factor": (OBS, "rank"), "variances": (OBS,)}
+    return dims.get(name, (name,)), values
+
+
+def _plain(values: NDArray[Any]) -> NDArray[Any]:
+    return values.astype(str) if values.dtype.kind in "OT" else values
