@@ -1,0 +1,105 @@
+"""The tasks of an analysis: where the state lies, what a step needs once, and one slice's update."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from daflow.errors import RunError
+from daflow.execution.workbench import Stopwatch, Workbench
+from daflow.numerics.transforms import clip
+from daflow.ports import Factors, FloatArray, SlicePoints
+from daflow.records import Grid, Layout, StateSlice, Task
+
+AXES = ("x", "y", "z")
+
+
+def locate(layout: Layout, where: StateSlice) -> SlicePoints:
+    """Return where the numbers of a slice lie, from the grids of their variables."""
+    variable = np.empty(where.size, dtype=np.int64)
+    coordinates = np.full((where.size, 3), np.nan)
+    codes = {v.name: code for code, v in enumerate(layout.variables)}
+    for segment, start, stop in layout.segments(where):
+        variable[start:stop] = codes[segment.name]
+        if segment.grid is not None:
+            first = where.start + start - segment.start
+            cells = np.arange(first, first + stop - start)
+            _place(segment.grid, cells, coordinates[start:stop])
+    return SlicePoints(variable, coordinates)
+
+
+def _place(grid: Grid, cells: np.ndarray[tuple[int], np.dtype[np.int64]], out: FloatArray) -> None:
+    along = np.unravel_index(cells, grid.shape)
+    for index, axis, spacing, origin in zip(along, grid.axes, grid.spacing, grid.origin, strict=True):
+        out[:, AXES.index(axis)] = origin + spacing * index
+
+
+def write_coordinates(bench: Workbench, task: Task, watch: Stopwatch) -> str:
+    """Write where the numbers of a slice lie."""
+    where = bench.store.layout.slice(task.index)
+    with watch.on("write"):
+        return bench.store.write_coordinates(where, locate(bench.store.layout, where))
+
+
+def prepare(bench: Workbench, task: Task, watch: Stopwatch) -> str:
+    """Do what the step needs once, in the space of observations and members, and keep it."""
+    members = bench.store.read_survivors(task.step)
+    with watch.on("read"):
+        predicted = bench.store.read_predicted(task.step, members)
+    with watch.on("compute"):
+        factors = bench.method.prepare(task.step, members, predicted)
+    with watch.on("write"):
+        bench.store.write_factors(task.step, factors)
+    return ""
+
+
+def update(bench: Workbench, task: Task, watch: Stopwatch) -> str:
+    """Update one slice of every surviving member and write it to the next step."""
+    layout = bench.store.layout
+    where = layout.slice(task.index)
+    members = bench.store.read_survivors(task.step)
+    with watch.on("read"):
+        prior = bench.store.read_slice(task.step, where, members)
+    with watch.on("compute"):
+        points = locate(layout, where)
+        posterior, n_clipped = _in_each_space(bench, prior, where, bench.factors(task.step), points)
+        _check(posterior, where, members)
+    with watch.on("write"):
+        digest = bench.store.write_slice(task.step + 1, where, members, posterior)
+    watch.figures["clipped"] = n_clipped
+    return digest
+
+
+def _in_each_space(
+    bench: Workbench, prior: FloatArray, where: StateSlice, factors: Factors, points: SlicePoints
+) -> tuple[FloatArray, int]:
+    """Update in the spaces that the variables are transformed to, and come back."""
+    segments = [
+        (bench.margins[points.variable[a]], slice(a, b)) for _, a, b in bench.store.layout.segments(where)
+    ]
+    fitted = [margins.transform.fit(prior[:, columns]) for margins, columns in segments]
+    for transform, (_, columns) in zip(fitted, segments, strict=True):
+        prior[:, columns] = transform.forward(prior[:, columns])
+    posterior = bench.method.apply(factors, prior, points)
+    n_clipped = 0
+    for transform, (margins, columns) in zip(fitted, segments, strict=True):
+        back = transform.inverse(posterior[:, columns])
+        if margins.clip is not None:
+            back, n = clip(back, *margins.clip)
+            n_clipped += n
+        posterior[:, columns] = back
+    return posterior, n_clipped
+
+
+def _check(posterior: FloatArray, where: StateSlice, members: tuple[int, ...]) -> None:
+    # A sum is finite only if every term is, up to overflow, which the mask then tells apart.
+    if np.isfinite(posterior.sum()):
+        return
+    bad = np.argwhere(~np.isfinite(posterior))
+    if len(bad):
+        row, column = bad[0]
+        raise RunError(
+            f"the update of slice {where.index} is not finite",
+            got=f"{posterior[row, column]} for member {members[row]} at state {where.start + column}",
+            allowed="finite numbers",
+            do="look at that member's predictions and at the transform of the variable there",
+        )

@@ -1,0 +1,93 @@
+"""Dask clusters: one of this machine's own, or one that runs already."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import dask
+from distributed import Client, LocalCluster
+
+from daflow.config.execution import AddressExecution, LocalExecution
+from daflow.errors import PoolError
+
+SETTINGS: Final[dict[str, Any]] = {
+    # The driver counts retries itself: a worker's death must not be blamed on a task that merely waited.
+    "distributed.scheduler.allowed-failures": 0,
+    "distributed.scheduler.work-stealing": False,
+    # Models may hold the interpreter's lock for minutes: silence is not death.
+    "distributed.scheduler.worker-ttl": "300s",
+    "distributed.deploy.lost-worker-timeout": "3s",
+    "distributed.comm.retry.count": 3,
+    "distributed.comm.timeouts.connect": "60s",
+    # Tasks leave no results behind, so there is nothing to spill.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": 0.85,
+    "distributed.worker.memory.terminate": 0.95,
+    "distributed.admin.system-monitor.gil.enabled": False,
+    "distributed.worker.profile.enabled": False,
+}
+
+
+@contextmanager
+def connect(execution: LocalExecution | AddressExecution, scratch: Path) -> Iterator[Client]:
+    """Return a client of the workers that a workflow asks for; a cluster started here ends with it.
+
+    Parameters
+    ----------
+    execution
+        The section of the workflow file.
+    scratch
+        A folder for the workers' own small files.
+
+    Raises
+    ------
+    daflow.errors.PoolError
+        The scheduler cannot be reached.
+    """
+    with dask.config.set(SETTINGS):
+        if isinstance(execution, LocalExecution):
+            with _local(execution, scratch) as client:
+                yield client
+        else:
+            with _existing(execution) as client:
+                yield client
+
+
+@contextmanager
+def _local(execution: LocalExecution, scratch: Path) -> Iterator[Client]:
+    # Workers are processes under a nanny: it holds BLAS to one thread, ends a worker that grows too
+    # large and starts another one.
+    with (
+        LocalCluster(
+            n_workers=execution.workers,
+            threads_per_worker=execution.threads,
+            memory_limit=execution.memory,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            local_directory=str(scratch),
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+@contextmanager
+def _existing(execution: AddressExecution) -> Iterator[Client]:
+    try:
+        client = Client(execution.address, set_as_default=False, timeout="30s")
+    except (OSError, TimeoutError, ValueError) as error:
+        raise PoolError(
+            "execution.address: there is no dask scheduler",
+            got=f"{execution.address} ({error})",
+            allowed="the address of a scheduler that runs, such as tcp://127.0.0.1:8786",
+            do="start one with `dask scheduler`, or use `execution: {kind: local}`",
+        ) from error
+    with client:
+        yield client

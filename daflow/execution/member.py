@@ -1,0 +1,118 @@
+"""The tasks of one member: draw it from the prior, forecast it, and play the truth of a twin experiment."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from daflow.errors import OutputInvalid
+from daflow.execution.watchdog import watchdog
+from daflow.execution.workbench import Stopwatch, Workbench
+from daflow.names import TRUTH
+from daflow.numerics.random import model_seed
+from daflow.ports import FloatArray, MemberInput, ObservationTable, Store
+from daflow.records import Task, Variable
+
+MAX_NAMED = 5
+"""How many bad observations an error names."""
+
+
+class StoredParameters(Mapping[str, FloatArray]):
+    """A member's variables, each read from the store when it is first asked for."""
+
+    def __init__(self, store: Store, step: int, member: int, watch: Stopwatch) -> None:
+        self._store, self._step, self._member, self._watch = store, step, member, watch
+        self._variables: dict[str, Variable] = {v.name: v for v in store.layout.variables}
+        self._loaded: dict[str, FloatArray] = {}
+
+    def __getitem__(self, name: str) -> FloatArray:
+        if name not in self._loaded:
+            variable = self._variables[name]
+            with self._watch.on("read"):
+                values = self._store.read_member(self._step, self._member, variable.start, variable.stop)
+            self._loaded[name] = values.reshape(variable.shape)
+        return self._loaded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._variables)
+
+    def __len__(self) -> int:
+        return len(self._variables)
+
+
+def draw(bench: Workbench, task: Task, watch: Stopwatch) -> str:
+    """Draw a member from the prior and write it."""
+    with watch.on("write"):
+        return bench.store.write_member(0, task.index, bench.prior.pieces(task.index))
+
+
+def forecast(bench: Workbench, task: Task, watch: Stopwatch) -> str:
+    """Run the model for a member and write what it predicts."""
+    predicted = _run_model(bench, task, bench.questions, watch)
+    with watch.on("write"):
+        return bench.store.write_predicted(task.step, task.index, predicted)
+
+
+def observe_truth(bench: Workbench, task: Task, watch: Stopwatch) -> str:
+    """Draw the truth of a twin experiment, run the model for it, and write what is observed of it."""
+    if bench.twin is None:
+        return ""
+    digest = bench.store.write_member(0, TRUTH, bench.prior.pieces(TRUTH))
+    truth = Task(task.phase, 0, TRUTH, task.attempt)
+    predicted = _run_model(bench, truth, bench.twin.table(), watch)
+    digest += bench.store.write_predicted(0, TRUTH, predicted)
+    bench.store.write_observations(bench.twin.observe(predicted))
+    return digest
+
+
+def log_folder(folder: Path, task: Task) -> Path:
+    """Return where an attempt's logs are kept."""
+    member = "truth" if task.index == TRUTH else f"member={task.index:05d}"
+    return folder / "logs" / f"step={task.step}" / member / f"attempt={task.attempt}"
+
+
+def _run_model(bench: Workbench, task: Task, table: ObservationTable, watch: Stopwatch) -> FloatArray:
+    log_dir = log_folder(bench.folder, task)
+    log_dir.mkdir(parents=True, exist_ok=True)
+    place = bench.folder / "work" / f"step={task.step}"
+    place.mkdir(parents=True, exist_ok=True)
+    # The name is new each time: an attempt whose worker was lost may still be writing in its own.
+    work_dir = Path(tempfile.mkdtemp(prefix=f"member={task.index:05d}-{task.attempt}-", dir=place))
+    parameters = StoredParameters(bench.store, task.step, task.index, watch)
+    seed = model_seed(bench.seed, task.step, task.index)
+    given = MemberInput(task.index, task.step, parameters, table, seed, work_dir, log_dir)
+    try:
+        with watch.on("model"), watchdog(bench.timeout, log_dir):
+            predicted = bench.model.forecast(given)
+    finally:
+        _tidy(work_dir)
+    watch.figures["model_seconds"] -= watch.figures.get("read_seconds", 0.0)
+    return _checked(np.asarray(predicted, dtype=np.float64), len(table["name"]))
+
+
+def _tidy(work_dir: Path) -> None:
+    """Remove the attempt's folder unless the model left files there to be kept."""
+    if work_dir.exists() and not any(work_dir.iterdir()):
+        shutil.rmtree(work_dir, ignore_errors=True)
+
+
+def _checked(predicted: FloatArray, n_obs: int) -> FloatArray:
+    if predicted.shape != (n_obs,):
+        raise OutputInvalid(
+            "the model's predictions have the wrong shape",
+            got=predicted.shape,
+            allowed=f"({n_obs},): one number an observation",
+        )
+    bad = np.flatnonzero(~np.isfinite(predicted))
+    if bad.size:
+        named = ", ".join(f"{i}: {predicted[i]}" for i in bad[:MAX_NAMED])
+        raise OutputInvalid(
+            "the model's predictions are not finite",
+            got=f"{bad.size} of {n_obs}, the first ones {named}",
+            allowed="finite numbers",
+        )
+    return predicted

@@ -1,0 +1,123 @@
+"""What a worker has at hand: built once a process from the run's folder, used by every task."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+from daflow.names import Phase
+from daflow.numerics.transforms import Transform
+from daflow.ports import Factors, FloatArray, Method, Model, Observations, ObservationTable, Store
+
+
+class Prior(Protocol):
+    """Where members come from."""
+
+    def pieces(self, member: int) -> Iterator[FloatArray]:
+        """Return a member's parameters in pieces that follow each other along ``state``."""
+        ...
+
+
+class Twin(Protocol):
+    """The observer of a twin experiment's truth."""
+
+    def table(self) -> ObservationTable:
+        """Return what is to be observed."""
+        ...
+
+    def observe(self, predicted: FloatArray) -> Observations:
+        """Return the observations of a truth that predicts this: with noise, and its standard deviation."""
+        ...
+
+
+class MethodMaker(Protocol):
+    """Makes the method once the observations are there."""
+
+    def __call__(self, observations: Observations) -> Method:
+        """Return the method that fits these observations."""
+        ...
+
+
+@dataclass(frozen=True)
+class Margins:
+    """How one variable is updated: the space it is updated in, and what it is clipped to if asked."""
+
+    transform: Transform
+    clip: tuple[float, float] | None = None
+
+
+@dataclass
+class Workbench:
+    """A run's objects, as a worker uses them.
+
+    Parameters
+    ----------
+    folder
+        The run's folder.
+    margins
+        One for each variable, in the order of the layout.
+    keys
+        The key of each stage's inputs.
+    twin
+        ``None`` where the observations come from a file.
+    timeout
+        Seconds that a forecast may take; ``None`` where the model keeps time itself, or nobody does.
+    """
+
+    folder: Path
+    seed: int
+    store: Store
+    model: Model
+    prior: Prior
+    make_method: MethodMaker
+    margins: tuple[Margins, ...]
+    keys: Mapping[tuple[Phase, int], str]
+    twin: Twin | None = None
+    timeout: float | None = None
+    _factors: dict[int, Factors] = field(default_factory=dict)
+
+    @cached_property
+    def observations(self) -> Observations:
+        """What was observed; read once a process."""
+        return self.store.read_observations()
+
+    @cached_property
+    def questions(self) -> ObservationTable:
+        """The observation table as a model sees it: without the answers."""
+        table = self.observations.table
+        return {name: column for name, column in table.items() if name not in {"value", "error_std"}}
+
+    @cached_property
+    def method(self) -> Method:
+        """The method, fitted to the observations once a process."""
+        return self.make_method(self.observations)
+
+    def factors(self, step: int) -> Factors:
+        """Return what was prepared for a step; the last one read is kept."""
+        if step not in self._factors:
+            factors = self.store.read_factors(step)
+            self._factors.clear()
+            self._factors[step] = factors
+        return self._factors[step]
+
+
+class Stopwatch:
+    """Seconds spent on what, summed up by name."""
+
+    def __init__(self) -> None:
+        self.figures: dict[str, float] = {}
+
+    @contextmanager
+    def on(self, name: str) -> Iterator[None]:
+        """Add the time spent in this context to ``<name>_seconds``."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            key = f"{name}_seconds"
+            self.figures[key] = self.figures.get(key, 0.0) + time.perf_counter() - start
