@@ -1,0 +1,6 @@
+"""Inversions of a whole run: prepared once a step, applied once a slice."""
+
+from daflow.methods.es_mda import EsMda
+from daflow.methods.locality import Locality
+
+__all__ = ["EsMda", "Locality"]

@@ -1,0 +1,103 @@
+"""Ensemble smoother with multiple data assimilation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import Final
+
+import numpy as np
+
+from daflow.methods.locality import Locality
+from daflow.names import Purpose
+from daflow.numerics.covariance import Covariance
+from daflow.numerics.random import standard_normals
+from daflow.numerics.updates import (
+    InversionSettings,
+    TaperedFactors,
+    global_transform,
+    tapered_covariance_factors,
+    tapered_gain_factors,
+)
+from daflow.ports import Factors, FloatArray, SlicePoints
+
+BLOCK: Final = 4096
+"""Numbers of each member that are updated at once: the temporaries of a block stay in the cache."""
+
+
+@dataclass(frozen=True, eq=False)
+class EsMda:
+    r"""ES-MDA (Emerick & Reynolds, 2013, Computers & Geosciences 55, 3, algorithm 1).
+
+    At step l every member's observations are perturbed by :math:`\sqrt{\alpha_l} L z`, R = L L', with fresh
+    z for each step and member, and the ensemble is updated with :math:`\alpha_l R` in the place of R.
+
+    Laws: a linear-Gaussian problem ends at the posterior of one update with R; a member's perturbations do
+    not depend on which other members there are; a slice gives what the whole gives.
+
+    Parameters
+    ----------
+    alphas
+        One a step; their inverses sum to one.
+    values : (n_obs,)
+        What was observed.
+    error
+        R.
+    seed
+        The run's.
+    inversion, truncation
+        As `daflow.numerics.updates.InversionSettings`.
+    locality
+        How far each observation reaches; ``None``: everywhere.
+    """
+
+    alphas: tuple[float, ...]
+    values: FloatArray
+    error: Covariance
+    seed: int
+    inversion: str = "exact_cholesky"
+    truncation: float = 1.0
+    locality: Locality | None = None
+
+    @property
+    def n_steps(self) -> int:
+        """How many updates the method makes."""
+        return len(self.alphas)
+
+    def perturbed(self, step: int, members: Sequence[int]) -> FloatArray:
+        """Return the observations as each member sees them (n_members, n_obs)."""
+        n_obs = len(self.values)
+        normals = np.empty((len(members), n_obs))
+        for row, member in zip(normals, members, strict=True):
+            row[:] = standard_normals(self.seed, Purpose.OBSERVATION_PERTURBATION, (step, member), 0, n_obs)
+        return self.values + sqrt(self.alphas[step]) * self.error.colour(normals)
+
+    def prepare(self, step: int, members: Sequence[int], predicted: FloatArray) -> Factors:
+        """Return the transform of the ensemble, or the two factors of a localized update.
+
+        Cost O(n_obs n_members^2) with a diagonal R; memory O(n_obs n_members).
+        """
+        settings = InversionSettings(self.alphas[step], self.inversion, self.truncation)
+        observed = self.perturbed(step, members)
+        if self.locality is None:
+            return {"transform": global_transform(predicted, observed, self.error, settings)}
+        make = tapered_gain_factors if self.locality.tapers_gain else tapered_covariance_factors
+        left, right = make(predicted, observed, self.error, settings)
+        return {"left": left, "right": right}
+
+    def apply(self, factors: Factors, prior: FloatArray, points: SlicePoints) -> FloatArray:
+        """Return the posterior slice (n_members, n), in the prior's own memory."""
+        if self.locality is None:
+            return _transformed(factors["transform"], prior)
+        prior += self.locality.increment(TaperedFactors(factors["left"], factors["right"]), prior, points)
+        return prior
+
+
+def _transformed(transform: FloatArray, prior: FloatArray) -> FloatArray:
+    """Add what the transform changes, block by block: (T - 1) has rows of sum zero, so the mean drops out."""
+    weights = transform - np.eye(len(transform))
+    for start in range(0, prior.shape[1], BLOCK):
+        block = prior[:, start : start + BLOCK]
+        block += weights @ (block - block.mean(axis=0))
+    return prior

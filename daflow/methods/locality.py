@@ -1,0 +1,41 @@
+"""Localization as a method carries it: where the observations lie and what each pair's taper is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from daflow.numerics.cells import localized_increment, plan_localization
+from daflow.numerics.localization import IntArray, Rules
+from daflow.numerics.updates import TaperedFactors
+from daflow.ports import FloatArray, SlicePoints
+
+
+@dataclass(frozen=True, eq=False)
+class Locality:
+    """How far each observation reaches.
+
+    Parameters
+    ----------
+    tapers_gain
+        Whether the weights multiply the gain; else they multiply the state-obs covariance.
+    obs_points : (n_obs, 3)
+        x, y, z of the observations; NaN along axes that do not count.
+    kind_codes : (n_obs,)
+        The number of each observation's kind.
+    rules
+        (variable, kind) -> taper.
+    """
+
+    tapers_gain: bool
+    obs_points: FloatArray
+    kind_codes: IntArray
+    rules: Rules
+
+    def increment(self, factors: TaperedFactors, prior: FloatArray, points: SlicePoints) -> FloatArray:
+        """Return what the observations add to a slice (n_members, n); exactly 0 out of their reach."""
+        plan = plan_localization(
+            points.coordinates, points.variable, self.obs_points, self.kind_codes, self.rules
+        )
+        return localized_increment(plan, prior - prior.mean(axis=0), factors.left, factors.right)
