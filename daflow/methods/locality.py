@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from daflow.numerics.cells import localized_increment, plan_localization
 from daflow.numerics.localization import IntArray, Rules
 from daflow.numerics.updates import TaperedFactors
