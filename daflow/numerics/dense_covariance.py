@@ -1,0 +1,181 @@
+"""Observation-error covariances that are kept as matrices: one, or one for each group of observations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from daflow.errors import DataError
+from daflow.numerics.linalg import cholesky, cholesky_solve, forward_solve, forward_solve_adjoint
+from daflow.numerics.validation import FloatArray, frozen_copy, observation_rows, symmetric_matrix
+
+
+@dataclass(frozen=True, eq=False)
+class DenseCovariance:
+    """Errors that may all depend on each other; the square root is the lower Cholesky factor.
+
+    Cost: n_obs^3 / 3 once, n_obs^2 a row.
+
+    Parameters
+    ----------
+    matrix : (n_obs, n_obs)
+
+    Raises
+    ------
+    DataError
+        Not square, finite, symmetric (to 1e-10 of its largest number) and positive definite.
+    """
+
+    matrix: FloatArray
+    lower: FloatArray = field(init=False, repr=False)
+    """The lower Cholesky factor (n_obs, n_obs)."""
+
+    def __post_init__(self) -> None:
+        matrix = symmetric_matrix("observation-error covariance", self.matrix)
+        object.__setattr__(self, "matrix", frozen_copy(matrix))
+        object.__setattr__(self, "lower", _lower_factor(matrix))
+
+    @property
+    def n_obs(self) -> int:
+        """How many observations."""
+        return int(self.matrix.shape[0])
+
+    def multiply(self, rows: FloatArray) -> FloatArray:
+        """Return ``rows @ R``."""
+        return observation_rows(rows, self.n_obs) @ self.matrix
+
+    def solve(self, rows: FloatArray) -> FloatArray:
+        """Return ``rows @ inv(R)``."""
+        return cholesky_solve(self.lower, observation_rows(rows, self.n_obs))
+
+    def whiten(self, rows: FloatArray) -> FloatArray:
+        """Return each row r as ``inv(L) @ r``."""
+        return forward_solve(self.lower, observation_rows(rows, self.n_obs))
+
+    def whiten_adjoint(self, rows: FloatArray) -> FloatArray:
+        """Return each row r as ``inv(L).T @ r``."""
+        return forward_solve_adjoint(self.lower, observation_rows(rows, self.n_obs))
+
+    def colour(self, rows: FloatArray) -> FloatArray:
+        """Return each row r as ``L @ r``."""
+        return observation_rows(rows, self.n_obs) @ self.lower.T
+
+    def sample(self, standard_normals: FloatArray) -> FloatArray:
+        """Return draws (k, n_obs) from N(0, R), made of as many standard normals."""
+        return self.colour(standard_normals)
+
+    def logdet(self) -> float:
+        """Return the logarithm of the determinant of R."""
+        return float(2.0 * np.log(np.diagonal(self.lower)).sum())
+
+    def diagonal(self) -> FloatArray:
+        """Return the variances (n_obs,)."""
+        return np.diagonal(self.matrix)
+
+    def dense(self) -> FloatArray:
+        """Return R as a matrix (n_obs, n_obs)."""
+        return self.matrix
+
+
+@dataclass(frozen=True, eq=False)
+class BlockDiagonalCovariance:
+    """Errors that depend on each other only within groups of consecutive observations.
+
+    Cost: that of `DenseCovariance`, summed over the blocks.
+
+    Parameters
+    ----------
+    blocks
+        A matrix for each group, in the order of the observations.
+
+    Raises
+    ------
+    DataError
+        There is none, or one is not a covariance; the message says which.
+    """
+
+    blocks: Sequence[FloatArray]
+    groups: tuple[DenseCovariance, ...] = field(init=False, repr=False)
+    """The covariance of each group."""
+
+    def __post_init__(self) -> None:
+        if len(self.blocks) == 0:
+            raise DataError("a block-diagonal covariance has no blocks", allowed="one matrix or more")
+        groups = tuple(_block(number, block) for number, block in enumerate(self.blocks))
+        object.__setattr__(self, "groups", groups)
+        object.__setattr__(self, "blocks", tuple(group.matrix for group in groups))
+
+    @property
+    def n_obs(self) -> int:
+        """How many observations."""
+        return sum(group.n_obs for group in self.groups)
+
+    def _each(self, act: Callable[[DenseCovariance, FloatArray], FloatArray], rows: FloatArray) -> FloatArray:
+        given = observation_rows(rows, self.n_obs)
+        result = np.empty_like(given)
+        start = 0
+        for group in self.groups:
+            where = slice(start, start + group.n_obs)
+            result[..., where] = act(group, given[..., where])
+            start = where.stop
+        return result
+
+    def multiply(self, rows: FloatArray) -> FloatArray:
+        """Return ``rows @ R``."""
+        return self._each(DenseCovariance.multiply, rows)
+
+    def solve(self, rows: FloatArray) -> FloatArray:
+        """Return ``rows @ inv(R)``."""
+        return self._each(DenseCovariance.solve, rows)
+
+    def whiten(self, rows: FloatArray) -> FloatArray:
+        """Return each row r as ``inv(L) @ r``."""
+        return self._each(DenseCovariance.whiten, rows)
+
+    def whiten_adjoint(self, rows: FloatArray) -> FloatArray:
+        """Return each row r as ``inv(L).T @ r``."""
+        return self._each(DenseCovariance.whiten_adjoint, rows)
+
+    def colour(self, rows: FloatArray) -> FloatArray:
+        """Return each row r as ``L @ r``."""
+        return self._each(DenseCovariance.colour, rows)
+
+    def sample(self, standard_normals: FloatArray) -> FloatArray:
+        """Return draws (k, n_obs) from N(0, R), made of as many standard normals."""
+        return self.colour(standard_normals)
+
+    def logdet(self) -> float:
+        """Return the logarithm of the determinant of R."""
+        return float(sum(group.logdet() for group in self.groups))
+
+    def diagonal(self) -> FloatArray:
+        """Return the variances (n_obs,)."""
+        return np.concatenate([group.diagonal() for group in self.groups])
+
+    def dense(self) -> FloatArray:
+        """Return R as a matrix (n_obs, n_obs)."""
+        return self.multiply(np.eye(self.n_obs))
+
+
+def _block(number: int, matrix: FloatArray) -> DenseCovariance:
+    try:
+        return DenseCovariance(matrix)
+    except DataError as error:
+        what = f"block {number}: {error.what}"
+        raise DataError(what, got=error.got, allowed=error.allowed, do=error.do) from error
+
+
+def _lower_factor(matrix: FloatArray) -> FloatArray:
+    try:
+        lower = cholesky(matrix)
+    except np.linalg.LinAlgError as error:
+        smallest = float(np.linalg.eigvalsh(matrix)[0])
+        raise DataError(
+            "observation-error covariance is not positive definite",
+            got=f"smallest eigenvalue {smallest:.6g}",
+            allowed="above 0, and not so far below the largest that rounding hides it",
+            do="check the correlations, or recondition the matrix",
+        ) from error
+    return frozen_copy(lower)

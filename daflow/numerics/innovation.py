@@ -1,0 +1,100 @@
+r"""The innovation covariance :math:`S = \rho \circ C_{yy} + \alpha R`, kept in its parts.
+
+Every inversion is a way to apply :math:`S^{-1}`; what they share, whitening above all, is here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from daflow.numerics.covariance import Covariance
+from daflow.numerics.validation import FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class InnovationCovariance:
+    r"""The parts of S: predicted anomalies, observation error, its inflation, a taper.
+
+    Parameters
+    ----------
+    anomalies : (n_members, n_obs)
+        Predicted observations less their mean.
+    obs_error
+        R, of n_obs observations.
+    alpha
+        What multiplies R.
+    obs_obs_taper : (n_obs, n_obs) or None
+        What multiplies :math:`C_{yy}` element by element.
+    """
+
+    anomalies: FloatArray
+    obs_error: Covariance
+    alpha: float = 1.0
+    obs_obs_taper: FloatArray | None = None
+
+    @property
+    def n_members(self) -> int:
+        """How many members."""
+        return int(self.anomalies.shape[0])
+
+    @property
+    def n_obs(self) -> int:
+        """How many observations."""
+        return int(self.anomalies.shape[1])
+
+    def dense(self) -> FloatArray:
+        """Return S as a matrix (n_obs, n_obs)."""
+        matrix = self.signal()
+        matrix += self.alpha * self.obs_error.dense()
+        return matrix
+
+    def signal(self) -> FloatArray:
+        """Return the tapered covariance of the predictions (n_obs, n_obs)."""
+        matrix: FloatArray = self.anomalies.T @ self.anomalies
+        matrix /= self.n_members - 1
+        if self.obs_obs_taper is not None:
+            matrix *= self.obs_obs_taper
+        return matrix
+
+    def whiten(self, rows: FloatArray) -> FloatArray:
+        r"""Return rows (k, n_obs) in units of the inflated observation error.
+
+        With :math:`\alpha R = L L^T`, :math:`L^{-1}` is applied to each row.
+        """
+        whitened = self.obs_error.whiten(rows)
+        whitened /= np.sqrt(self.alpha)
+        return whitened
+
+    def whiten_adjoint(self, rows: FloatArray) -> FloatArray:
+        """Return rows (k, n_obs), the transpose of that matrix applied to each."""
+        result = self.obs_error.whiten_adjoint(rows)
+        result /= np.sqrt(self.alpha)
+        return result
+
+    def whitened_anomalies(self) -> FloatArray:
+        """Return Z (n_members, n_obs), so that S is I + Z'Z in units of the observation error.
+
+        The taper is not in it.
+        """
+        whitened = self.whiten(self.anomalies)
+        whitened /= np.sqrt(self.n_members - 1)
+        return whitened
+
+
+class PreparedInversion(Protocol):
+    r"""An inversion made ready for one innovation covariance S of anomalies Y."""
+
+    def solve(self, rows: FloatArray) -> FloatArray:
+        """Return ``rows @ inv(S)`` (k, n_obs) for rows (k, n_obs)."""
+        ...
+
+    def project(self, rows: FloatArray) -> FloatArray:
+        """Return ``rows @ inv(S) @ Y.T`` (k, n_members) for rows (k, n_obs)."""
+        ...
+
+    def gain_rows(self) -> FloatArray:
+        """Return ``Y @ inv(S)`` (n_members, n_obs)."""
+        ...
