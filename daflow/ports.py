@@ -172,6 +172,10 @@ class Store(Protocol):
         """Say, durably and last, how a task ended."""
         ...
 
+    def receipt(self, task: Task) -> Outcome | None:
+        """Return the receipt of an attempt, if it left one."""
+        ...
+
     def receipts(self) -> Iterator[Outcome]:
         """Return every receipt there is."""
         ...

@@ -11,6 +11,10 @@ from daflow.ports import Factors, FloatArray, SlicePoints
 from daflow.records import Grid, Layout, StateSlice, Task
 
 AXES = ("x", "y", "z")
+SPREAD_BEFORE, SPREAD_AFTER = "spread_before.", "spread_after."
+"""Figures of an update, one a variable: the sum over its numbers of the ensemble's standard deviation."""
+BLOCK = 4096
+"""Numbers of each member that are looked at together: they fit the cache."""
 
 
 def locate(layout: Layout, where: StateSlice) -> SlicePoints:
@@ -61,8 +65,10 @@ def update(bench: Workbench, task: Task, watch: Stopwatch) -> str:
         prior = bench.store.read_slice(task.step, where, members)
     with watch.on("compute"):
         points = locate(layout, where)
+        watch.figures |= _spread(SPREAD_BEFORE, layout, where, prior)
         posterior, n_clipped = _in_each_space(bench, prior, where, bench.factors(task.step), points)
         _check(posterior, where, members)
+        watch.figures |= _spread(SPREAD_AFTER, layout, where, posterior)
     with watch.on("write"):
         digest = bench.store.write_slice(task.step + 1, where, members, posterior)
     watch.figures["clipped"] = n_clipped
@@ -88,6 +94,16 @@ def _in_each_space(
             n_clipped += n
         posterior[:, columns] = back
     return posterior, n_clipped
+
+
+def _spread(which: str, layout: Layout, where: StateSlice, values: FloatArray) -> dict[str, float]:
+    return {
+        which + variable.name: sum(
+            float(values[:, block : min(block + BLOCK, stop)].std(axis=0, ddof=1).sum())
+            for block in range(start, stop, BLOCK)
+        )
+        for variable, start, stop in layout.segments(where)
+    }
 
 
 def _check(posterior: FloatArray, where: StateSlice, members: tuple[int, ...]) -> None:

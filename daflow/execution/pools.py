@@ -77,8 +77,8 @@ class DaskPool:
 
     def __init__(self, client: Client, work: Work, recover: Callable[[Task], Outcome | None]) -> None:
         self._client, self._work, self._recover = client, work, recover
-        self._home: queue.SimpleQueue[tuple[Task, Future]] = queue.SimpleQueue()
-        self._out: dict[Task, Future] = {}
+        self._home: queue.SimpleQueue[tuple[Task, Future[Outcome]]] = queue.SimpleQueue()
+        self._out: dict[Task, Future[Outcome]] = {}
         self._last_worker = time.monotonic()
         self._slots, self._counted = 0, 0.0
 
@@ -132,7 +132,7 @@ class DaskPool:
         except queue.Empty:
             return outcomes
 
-    def _outcome(self, task: Task, future: Future) -> Outcome:
+    def _outcome(self, task: Task, future: Future[Outcome]) -> Outcome:
         self._out.pop(task, None)
         try:
             outcome: Outcome = future.result(timeout=10)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from daflow.numerics.cells import localized_increment, plan_localization
-from daflow.numerics.localization import IntArray, Rules
+from daflow.numerics.localization import IntArray, Rules, state_obs_taper
 from daflow.numerics.updates import TaperedFactors
 from daflow.ports import FloatArray, SlicePoints
 
@@ -37,3 +39,15 @@ class Locality:
             points.coordinates, points.variable, self.obs_points, self.kind_codes, self.rules
         )
         return localized_increment(plan, prior - prior.mean(axis=0), factors.left, factors.right)
+
+    def check(self) -> None:
+        """Look whether every observation has the coordinates that its tapers count.
+
+        Raises
+        ------
+        daflow.errors.DataError
+            One has not; the message names it.
+        """
+        for (_, kind), taper in self.rules.items():
+            if taper is not None:
+                state_obs_taper(np.zeros((1, 3)), self.obs_points[self.kind_codes == kind], taper)

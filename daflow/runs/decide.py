@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from daflow.errors import EnsembleError, RunError, StoreError
 from daflow.names import Phase, Status
 from daflow.records import Outcome, Task
 from daflow.runs.facts import Progress, Stage
@@ -93,6 +94,28 @@ class Stop:
     """``finished``, ``too few members``, ``member failed``, ``task failed`` or ``blocked``."""
     reason: str
     resumable: bool
+
+    def check(self, where: object) -> None:
+        """Raise unless the run is finished.
+
+        Raises
+        ------
+        daflow.errors.EnsembleError
+            Too few members are left, or one failed and the policy is to stop.
+        daflow.errors.StoreError
+            The store would not let it.
+        daflow.errors.RunError
+            A task of the analysis failed.
+        """
+        if self.kind == "finished":
+            return
+        errors = {"too few members": EnsembleError, "member failed": EnsembleError, "blocked": StoreError}
+        do = (
+            f"mend the cause, then `daflow resume {where}` (with --retry-failed to try members again)"
+            if self.resumable
+            else "change what causes it in the workflow file and run that in a new folder"
+        )
+        raise errors.get(self.kind, RunError)(f"the run in {where} stopped: {self.reason}", do=do)
 
 
 def decide(

@@ -52,8 +52,10 @@ class Progress:
     """Stage -> member or slice -> how many attempts ended, whatever they were."""
     survivors: dict[Stage, tuple[int, ...]] = field(default_factory=dict)
     """Closed stage -> the members that go on."""
-    lost_for_good: list[Outcome] = field(default_factory=list)
-    """The last attempt of each member that was left behind by a closed stage, in the order of closing."""
+    bad_ends: list[Outcome] = field(default_factory=list)
+    """Every attempt that did not end well, in the order they came home."""
+    sessions: int = 0
+    """How many drivers have taken the run up."""
     blocked: str = ""
     """Why the store would not let the present driver go on."""
     last_stop: Fact | None = None
@@ -78,6 +80,7 @@ class Progress:
 
     def _open(self, *, retry_failed: bool) -> None:
         """Give what was lost new chances: a new driver may have better nodes; a model's own no stands."""
+        self.sessions += 1
         self.blocked, self.last_stop = "", None
         for stage, by_index in self.failures.items():
             if stage in self.survivors:
@@ -96,19 +99,15 @@ class Progress:
         attempts[task.index] = max(attempts.get(task.index, 0), task.attempt + 1)
         if outcome.status == Status.OK:
             self.done.setdefault(stage, set()).add(task.index)
-        elif outcome.status == Status.BLOCKED:
+            return
+        self.bad_ends.append(outcome)
+        if outcome.status == Status.BLOCKED:
             self.blocked = outcome.reason
         else:
             self.failures.setdefault(stage, {}).setdefault(task.index, []).append(outcome)
 
     def _close(self, stage: Stage, survivors: tuple[int, ...]) -> None:
-        if stage in self.survivors:
-            return
-        self.survivors[stage] = survivors
-        kept = self.done.get(stage, set())
-        for index, outcomes in sorted(self.failures.get(stage, {}).items()):
-            if outcomes and index not in kept:
-                self.lost_for_good.append(outcomes[-1])
+        self.survivors.setdefault(stage, survivors)
 
 
 def fold(facts: Iterable[Fact]) -> Progress:

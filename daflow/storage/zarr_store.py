@@ -12,12 +12,12 @@ import numpy as np
 from daflow.errors import StoreError
 from daflow.names import PARAMETERS, PREDICTED, TRUTH
 from daflow.ports import Factors, FloatArray, Observations, SlicePoints
-from daflow.records import Layout, Outcome, StateSlice
+from daflow.records import Layout, Outcome, StateSlice, Task
 from daflow.storage import layout as arrays
 from daflow.storage.chunks import ChunkedRows
 from daflow.storage.files import make_folder, store_errors, sync_folder, write_durably
 from daflow.storage.observations import read_observations, write_observations
-from daflow.storage.receipts import read_receipts, write_receipt
+from daflow.storage.receipts import read_receipt, read_receipts, write_receipt
 
 
 class ZarrStore:
@@ -127,6 +127,10 @@ class ZarrStore:
     def write_receipt(self, outcome: Outcome) -> None:
         """Say, durably and last, how a task ended."""
         write_receipt(self._receipts, outcome)
+
+    def receipt(self, task: Task) -> Outcome | None:
+        """Return the receipt of an attempt, if it left one."""
+        return read_receipt(self._receipts, task)
 
     def receipts(self) -> Iterator[Outcome]:
         """Return every receipt there is."""

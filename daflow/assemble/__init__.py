@@ -1,0 +1,1 @@
+"""The one place where a workflow file becomes objects, and objects become a run."""

@@ -1,0 +1,211 @@
+"""Config sections in, objects out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from daflow.assemble.keys import stage_keys
+from daflow.config.localization import DistanceLocalization, ReachSettings
+from daflow.config.methods import EsMdaSettings, GeometricAlphas
+from daflow.config.observations import TwinObservations
+from daflow.config.parameters import LogitTransform, LogTransform, NormalScoreTransform, ParameterSettings
+from daflow.config.schema import Workflow
+from daflow.errors import DataError
+from daflow.execution.prior import ParameterPrior
+from daflow.execution.twin import TwinObserver
+from daflow.execution.workbench import Margins, Workbench
+from daflow.inputs.observations import covariance_of, read_observations
+from daflow.methods import EsMda, Locality
+from daflow.models import Linear, Lorenz96, Reservoir
+from daflow.models.callable import Callable as CallableModel
+from daflow.models.command import Command
+from daflow.names import Status
+from daflow.numerics import schedules, transforms
+from daflow.numerics.localization import DistanceTaper, Rules
+from daflow.ports import Method, Model, Observations, ObservationTable
+from daflow.records import Layout
+from daflow.runs.decide import Plan, Policy
+from daflow.storage import ZarrStore
+
+MODELS: Mapping[str, Callable[[Any], Model]] = {
+    "linear": Linear,
+    "lorenz96": Lorenz96,
+    "reservoir": Reservoir,
+    "callable": CallableModel,
+    "command": Command,
+}
+
+
+def model_of(workflow: Workflow) -> Model:
+    """Return the forward model."""
+    return MODELS[workflow.model.kind](workflow.model)
+
+
+def observed_of(workflow: Workflow, model: Model) -> Observations | TwinObserver:
+    """Return what was observed, or who observes the truth of a twin experiment."""
+    settings = workflow.observations
+    if isinstance(settings, TwinObservations):
+        return TwinObserver(settings, model.observables(), workflow.seed)
+    return read_observations(settings)
+
+
+def table_of(observed: Observations | TwinObserver) -> ObservationTable:
+    """Return the observation table, with or without its values."""
+    return observed.table() if isinstance(observed, TwinObserver) else observed.table
+
+
+def layout_of(workflow: Workflow, n_obs: int) -> Layout:
+    """Return what the store's arrays look like."""
+    return Layout(
+        workflow.layout_variables(),
+        workflow.ensemble.size,
+        n_obs,
+        workflow.layout_slice_size(),
+        workflow.storage.dtype,
+    )
+
+
+def plan_of(workflow: Workflow, layout: Layout) -> Plan:
+    """Return all that the run is going to do."""
+    n_steps = len(alphas_of(workflow.method))
+    return Plan(
+        workflow.ensemble.members,
+        n_steps,
+        layout.n_slices,
+        isinstance(workflow.observations, TwinObservations),
+        stage_keys(workflow, n_steps),
+    )
+
+
+def policy_of(workflow: Workflow) -> Policy:
+    """Return what follows when something fails."""
+    settings = workflow.policy
+    return Policy(
+        settings.retries,
+        frozenset({Status.LOST, Status.INVALID}),
+        settings.min_members,
+        settings.on_failure == "stop",
+    )
+
+
+def store_of(workflow: Workflow, folder: Path, layout: Layout) -> ZarrStore:
+    """Return the store of a run in this folder."""
+    root = folder / "ensemble.zarr" if workflow.storage.path is None else workflow.storage.path
+    return ZarrStore(root, folder / "receipts", layout)
+
+
+def alphas_of(method: EsMdaSettings) -> tuple[float, ...]:
+    """Return the alphas of the method, one a step."""
+    if method.alphas == "constant":
+        alphas = schedules.constant_alphas(method.steps)
+    elif isinstance(method.alphas, GeometricAlphas):
+        alphas = schedules.geometric_alphas(method.steps, method.alphas.ratio)
+    else:
+        alphas = schedules.given_alphas(method.alphas, normalise=method.normalise)
+    return tuple(float(alpha) for alpha in alphas)
+
+
+def method_of(workflow: Workflow, observations: Observations) -> Method:
+    """Return the method, fitted to the observations."""
+    settings = workflow.method
+    return EsMda(
+        alphas_of(settings),
+        np.asarray(observations.table["value"], dtype=np.float64),
+        covariance_of(observations),
+        workflow.seed,
+        settings.inversion,
+        settings.truncation,
+        locality_of(workflow, observations.table),
+    )
+
+
+def locality_of(workflow: Workflow, table: ObservationTable) -> Locality | None:
+    """Return how far each observation reaches; None: everywhere.
+
+    Raises
+    ------
+    daflow.errors.DataError
+        The localization names a kind of observation that there is not.
+    """
+    settings = workflow.localization
+    if not isinstance(settings, DistanceLocalization):
+        return None
+    kinds, codes = np.unique(np.asarray(table["kind"], dtype=str), return_inverse=True)
+    for kind in settings.observations:
+        if kind not in kinds:
+            raise DataError(
+                f"localization.observations.{kind}: there are no observations of that kind",
+                got=kind,
+                allowed=", ".join(kinds),
+                do="name one of these kinds, or leave the entry out",
+            )
+    rules: Rules = {
+        (variable, kind): _taper(settings, name, str(kinds[kind]))
+        for variable, name in enumerate(workflow.parameters)
+        for kind in range(len(kinds))
+    }
+    points = np.stack([np.asarray(table[axis], dtype=np.float64) for axis in ("x", "y", "z")], axis=1)
+    return Locality(settings.tapers == "gain", points, codes.astype(np.int64), rules)
+
+
+def _taper(settings: DistanceLocalization, variable: str, kind: str) -> DistanceTaper | None:
+    """Return a pair's taper; what is said of the kind comes before what is said of the variable."""
+    own = settings.observations.get(kind) or settings.variables.get(variable)
+    if own == "none":
+        return None
+    reach = own if isinstance(own, ReachSettings) else settings
+    lengths = (reach.lengths.get("x"), reach.lengths.get("y"), reach.lengths.get("z"))
+    return DistanceTaper(settings.family, lengths, reach.angle, settings.cutoff)
+
+
+def margins_of(parameter: ParameterSettings) -> Margins:
+    """Return how a variable is updated."""
+    bounds = parameter.clip
+    clip = None
+    if bounds is not None:
+        lower = -inf if bounds.lower is None else bounds.lower
+        clip = (lower, inf if bounds.upper is None else bounds.upper)
+    return Margins(_transform(parameter), clip)
+
+
+def _transform(parameter: ParameterSettings) -> transforms.Transform:
+    match parameter.transform:
+        case LogTransform():
+            return transforms.Log()
+        case LogitTransform(lower=lower, upper=upper):
+            return transforms.Logit(lower, upper)
+        case NormalScoreTransform():
+            return transforms.NormalScore()
+        case _:
+            return transforms.Identity()
+
+
+def bench_of(workflow: Workflow, folder: Path, n_obs: int) -> Workbench:
+    """Return what a worker needs to carry out the tasks of the run in this folder."""
+    layout = layout_of(workflow, n_obs)
+    model = model_of(workflow)
+    twin = observed_of(workflow, model) if isinstance(workflow.observations, TwinObservations) else None
+    # A command keeps its own time and leaves its worker alive.
+    timeout = None if workflow.model.kind == "command" else workflow.policy.timeout
+    return Workbench(
+        folder,
+        workflow.seed,
+        store_of(workflow, folder, layout),
+        model,
+        ParameterPrior(workflow.parameters, layout, workflow.seed),
+        lambda observations: method_of(workflow, observations),
+        tuple(margins_of(parameter) for parameter in workflow.parameters.values()),
+        plan_of(workflow, layout).keys,
+        twin if isinstance(twin, TwinObserver) else None,
+        timeout,
+    )
+
+
+def uses_watchdog(workflow: Workflow) -> bool:
+    """Say whether forecasts are timed by ending their worker, which then can run only one at a time."""
+    return workflow.model.kind != "command" and workflow.policy.timeout is not None

@@ -1,0 +1,185 @@
+"""The folder of a run: made once, opened often.
+
+::
+
+    workflow.yaml    as given          resolved.json    every default spelled out, versions
+    journal.jsonl    facts             lease.json       who drives it
+    ensemble.zarr/   arrays            receipts/        what tasks leave behind
+    logs/  work/     of attempts       report.html
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from daflow.assemble.build import (
+    layout_of,
+    locality_of,
+    method_of,
+    model_of,
+    observed_of,
+    table_of,
+)
+from daflow.assemble.environment import environment
+from daflow.config.load import from_json, to_json
+from daflow.config.schema import Workflow
+from daflow.errors import ConfigError, DataError, StoreError
+from daflow.execution.prior import ParameterPrior
+from daflow.ports import Observations
+from daflow.records import Layout
+from daflow.storage import write_durably
+from daflow.storage.files import make_folder, sync_folder
+
+RESOLVED = "resolved.json"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run that has been made."""
+
+    folder: Path
+    workflow: Workflow
+    n_obs: int
+    environment: Mapping[str, str]
+    """What it was made with."""
+
+    @property
+    def layout(self) -> Layout:
+        """What its arrays look like."""
+        return layout_of(self.workflow, self.n_obs)
+
+    @property
+    def journal(self) -> Path:
+        """The file of its facts."""
+        return self.folder / "journal.jsonl"
+
+    @property
+    def lease(self) -> Path:
+        """The file that says who drives it."""
+        return self.folder / "lease.json"
+
+
+def make_run(workflow: Workflow, folder: Path, text: str) -> RunFolder:
+    """Make the folder of a run, or open the one that was made for the same workflow.
+
+    Everything that the workflow names is looked at first, so that bad input leaves nothing behind.
+
+    Parameters
+    ----------
+    workflow
+        What to do.
+    folder
+        Where; it may be there, but not hold anything else.
+    text
+        The workflow file as it was given.
+
+    Raises
+    ------
+    daflow.errors.InputError
+        The workflow names what cannot be used, or the folder holds something else.
+    """
+    folder = folder.absolute()
+    if (folder / RESOLVED).exists():
+        return _same_run(workflow, folder)
+    n_obs = look_at(workflow)
+    if folder.exists() and (not folder.is_dir() or any(p.name != "workflow.yaml" for p in folder.iterdir())):
+        raise DataError(
+            f"the run folder {folder} is in use",
+            got="a file" if folder.is_file() else f"{sum(1 for _ in folder.iterdir())} entries in it, no run",
+            allowed="a folder that does not exist yet, is empty, or holds this run",
+            do="name another folder with --run",
+        )
+    run = RunFolder(folder, workflow, n_obs, environment())
+    try:
+        make_folder(folder)
+        write_durably(folder / "workflow.yaml", text.encode())
+        write_resolved(run)
+    except StoreError as error:
+        raise DataError(
+            f"the run folder {folder} cannot be made",
+            got=error.got,
+            allowed="a folder on a disk that is writable and has room",
+            do="name another folder with --run",
+        ) from error
+    return run
+
+
+def write_resolved(run: RunFolder) -> None:
+    """Write what describes a run, with every default spelled out."""
+    resolved = {
+        "workflow": json.loads(to_json(run.workflow)),
+        "n_obs": run.n_obs,
+        "environment": dict(run.environment),
+    }
+    write_durably(run.folder / RESOLVED, json.dumps(resolved, indent=1).encode())
+    sync_folder(run.folder)
+
+
+def look_at(workflow: Workflow) -> int:
+    """Read what the workflow names, as far as it can be done without running anything; return n_obs.
+
+    Raises
+    ------
+    daflow.errors.InputError
+        Something cannot be used.
+    """
+    observed = observed_of(workflow, model_of(workflow))
+    table = table_of(observed)
+    n_obs = len(table["name"])
+    locality = locality_of(workflow, table)
+    if locality is not None:
+        locality.check()
+    if isinstance(observed, Observations):
+        method_of(workflow, observed)
+    ParameterPrior(workflow.parameters, layout_of(workflow, n_obs), workflow.seed)
+    return n_obs
+
+
+def open_folder(folder: Path) -> RunFolder:
+    """Open a run that has been made.
+
+    Raises
+    ------
+    daflow.errors.DataError
+        There is no run in the folder, or what describes it cannot be read.
+    """
+    folder = folder.absolute()
+    path = folder / RESOLVED
+    if not path.is_file():
+        raise DataError(
+            f"there is no run in {folder}",
+            got="no such folder" if not folder.exists() else f"no {RESOLVED} in it",
+            do="name the folder that was given to `daflow run ... --run`",
+        )
+    try:
+        resolved = json.loads(path.read_text())
+        workflow = from_json(json.dumps(resolved["workflow"]))
+        return RunFolder(folder, workflow, resolved["n_obs"], resolved["environment"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} cannot be read",
+            got=f"{type(error).__name__}: {error}",
+            do="restore the file from a copy, or run the workflow again in a new folder",
+        ) from error
+
+
+def _same_run(workflow: Workflow, folder: Path) -> RunFolder:
+    """Return the run in a folder if it is of this workflow: its numbers may not depend on who is asked."""
+    run = open_folder(folder)
+    before, now = run.workflow.model_dump(mode="json"), workflow.model_dump(mode="json")
+    # Where and how tasks run does not change what they compute.
+    free = {"name", "execution", "policy"}
+    changed = sorted(name for name in now if name not in free and now[name] != before[name])
+    if changed:
+        raise ConfigError(
+            f"the run in {folder} was made with other settings",
+            got=f"changed: {', '.join(changed)}",
+            allowed="the same settings (execution and policy may change)",
+            do="run the new settings in a folder of their own, or `daflow resume` the old ones",
+        )
+    again = RunFolder(folder, workflow, run.n_obs, run.environment)
+    write_resolved(again)
+    return again

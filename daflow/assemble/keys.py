@@ -1,0 +1,42 @@
+"""The key of a stage: a hash chain over all that its outcome depends on.
+
+What was computed under one key may be used wherever the same key comes up; a changed setting changes the
+keys of the stages that it touches and of those after them, and no others.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from daflow.config.load import digest
+from daflow.config.schema import Workflow
+from daflow.names import Phase
+from daflow.runs.facts import Stage
+
+FORMAT = 1
+"""Raised when the same settings come to mean other numbers."""
+
+
+def stage_keys(workflow: Workflow, n_steps: int) -> dict[Stage, str]:
+    """Return the key of every stage of a run."""
+    plain: dict[str, Any] = workflow.model_dump(mode="json")
+    layout = {
+        "grids": plain["grids"],
+        "slice_size": workflow.layout_slice_size(),
+        "dtype": plain["storage"]["dtype"],
+    }
+    members = list(workflow.ensemble.members)
+    prior = digest([FORMAT, plain["seed"], members, plain["parameters"], layout])
+    truth = digest([prior, plain["model"], plain["observations"]])
+    inversion = [plain["method"], plain["localization"]]
+    keys: dict[Stage, str] = {
+        (Phase.COORDINATES, 0): digest([FORMAT, layout, plain["parameters"]]),
+        (Phase.TRUTH, 0): truth,
+        (Phase.PRIOR, 0): prior,
+    }
+    before = digest([prior, truth])
+    for step in range(n_steps + 1):
+        keys[Phase.FORECAST, step] = digest([before, plain["model"]])
+        keys[Phase.PREPARE, step] = digest([keys[Phase.FORECAST, step], inversion])
+        keys[Phase.UPDATE, step] = before = digest([keys[Phase.PREPARE, step], "update"])
+    return keys

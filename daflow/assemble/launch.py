@@ -1,0 +1,164 @@
+"""Runs, from a workflow file or from where they stopped."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from distributed import Client
+
+from daflow.assemble.build import model_of, observed_of, plan_of, policy_of, store_of, uses_watchdog
+from daflow.assemble.environment import differences, environment
+from daflow.assemble.folder import RunFolder
+from daflow.assemble.worker import work
+from daflow.config.observations import FileObservations
+from daflow.errors import ConfigError, PoolError, RunError
+from daflow.execution.clusters import connect
+from daflow.execution.member import log_folder
+from daflow.execution.pools import DaskPool
+from daflow.execution.watchdog import hung
+from daflow.names import Status
+from daflow.ports import Observations
+from daflow.records import Outcome, Task
+from daflow.runs import facts
+from daflow.runs.decide import Stop
+from daflow.runs.driver import Driver
+from daflow.runs.facts import Fact, Progress, fold
+from daflow.runs.journal import Journal, read_journal
+from daflow.runs.lease import Lease
+from daflow.storage import ZarrStore
+from daflow.storage.files import make_folder, remove_partials
+
+Watch = Callable[[Fact, Progress], None]
+
+
+def ignore(fact: Fact, progress: Progress) -> None:
+    """Watch nothing."""
+
+
+def drive(run: RunFolder, watch: Watch = ignore, *, retry_failed: bool = False) -> Stop:
+    """Drive a run from where it stands until it stops, and say why it did.
+
+    Parameters
+    ----------
+    run
+        A run that has been made.
+    watch
+        Called with every new fact and where the run stands then.
+    retry_failed
+        Whether members that failed in the stage that is not settled yet get new attempts.
+
+    Raises
+    ------
+    daflow.errors.LeaseError
+        Another driver holds the run.
+    daflow.errors.RunError
+        The store, the journal or the pool failed; the run can be resumed.
+    KeyboardInterrupt
+        The driver was interrupted; the run can be resumed.
+    """
+    with Lease(run.lease):
+        progress = fold(read_journal(run.journal))
+        if progress.last_stop is not None and progress.last_stop["kind"] == "finished":
+            return Stop("finished", progress.last_stop["reason"], resumable=False)
+        store = _ready_store(run)
+        with Journal(run.journal) as journal, _stop_noted(journal):
+            fact = facts.opened(_who(run), retry_failed=retry_failed)
+            journal.append(fact)
+            progress.take(fact)
+            watch(fact, progress)
+            with _pool(run, store) as pool:
+                plan = plan_of(run.workflow, run.layout)
+                return Driver(plan, policy_of(run.workflow), store, pool, journal, progress, watch).run()
+
+
+def _ready_store(run: RunFolder) -> ZarrStore:
+    """Return the store with all that the first task needs; making it again changes nothing."""
+    store = store_of(run.workflow, run.folder, run.layout)
+    make_folder(store.root)
+    remove_partials(store.root)
+    remove_partials(run.folder / "receipts")
+    store.create_step(0)
+    if isinstance(run.workflow.observations, FileObservations):
+        observed = observed_of(run.workflow, model_of(run.workflow))
+        if isinstance(observed, Observations):
+            store.write_observations(observed)
+    return store
+
+
+def _who(run: RunFolder) -> dict[str, object]:
+    return {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "time": time.time(),
+        "differs": differences(run.environment, environment()),
+    }
+
+
+@contextmanager
+def _stop_noted(journal: Journal) -> Iterator[None]:
+    """Journal how the driver ended where the driver could not do it itself."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        journal.append(facts.stopped("interrupted", "the driver was interrupted", resumable=True))
+        raise
+    except RunError as error:
+        try:
+            journal.append(facts.stopped("error", str(error), resumable=True))
+        except RunError:
+            # The journal is what failed: the error itself says so.
+            raise error from None
+        raise
+
+
+@contextmanager
+def _pool(run: RunFolder, store: ZarrStore) -> Iterator[DaskPool]:
+    execution = run.workflow.execution
+    scratch = run.folder / "work" / "dask"
+    make_folder(scratch)
+    with connect(execution, scratch) as client:
+        _check_workers(run, client)
+        pool = DaskPool(client, partial(work, str(run.folder)), partial(_left_word, run, store))
+        try:
+            yield pool
+        finally:
+            pool.close()
+
+
+def _check_workers(run: RunFolder, client: Client) -> None:
+    """See that workers can do what the workflow asks, before they are asked."""
+    threads = client.nthreads()
+    if uses_watchdog(run.workflow) and any(n > 1 for n in threads.values()):
+        raise ConfigError(
+            "policy.timeout: workers with several threads cannot time a model that runs inside them",
+            got=f"{max(threads.values())} threads a worker",
+            allowed="workers with one thread (`dask worker --nthreads 1`), or a model of kind command",
+        )
+    seen = client.run(Path.is_dir, run.folder)
+    blind = sorted(address for address, sees in seen.items() if not sees)
+    if blind:
+        raise PoolError(
+            "workers do not see the run folder",
+            got=f"{run.folder} is not there for {', '.join(blind[:3])}",
+            allowed="a folder on a disk that the driver and all workers share",
+            do="put the run on a shared disk, then run it there",
+        )
+
+
+def _left_word(run: RunFolder, store: ZarrStore, task: Task) -> Outcome | None:
+    """Return what a worker that died said of its task: that it was done, or where it hung."""
+    found = store.receipt(task)
+    if found is not None:
+        return found
+    where = hung(log_folder(run.folder, task))
+    if where:
+        seconds = run.workflow.policy.timeout
+        reason = f"took longer than policy.timeout = {seconds:g} s; where it hung is in its log"
+        return Outcome(task, Status.FAILED, seconds=seconds or 0.0, reason=reason)
+    return None

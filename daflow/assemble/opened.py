@@ -1,0 +1,233 @@
+"""A run, opened: where it stands and what it holds, as lazy xarray with the user's own dimensions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from daflow.assemble.build import plan_of, store_of
+from daflow.assemble.contents import report_contents
+from daflow.assemble.folder import RunFolder, make_run, open_folder
+from daflow.assemble.launch import Watch, drive, ignore
+from daflow.config.load import load_workflow, to_json
+from daflow.config.schema import Workflow
+from daflow.errors import DataError
+from daflow.names import MEMBER, OBS, PARAMETERS, PREDICTED, STATE, Phase
+from daflow.records import Variable
+from daflow.report import write_report
+from daflow.runs.decide import Stop
+from daflow.runs.facts import Progress, fold
+from daflow.runs.journal import read_journal
+from daflow.runs.lease import read_holder
+from daflow.runs.status import RunStatus, status_of
+
+
+class Run:
+    """A run in a folder.
+
+    Arrays are lazy: nothing is read before it is computed, and nothing larger than a chunk a task.
+
+    Parameters
+    ----------
+    made
+        The run's folder, as `daflow.open_run` opens it.
+    """
+
+    def __init__(self, made: RunFolder) -> None:
+        self._made = made
+        self._layout = made.layout
+        self._plan = plan_of(made.workflow, self._layout)
+        self._store = store_of(made.workflow, made.folder, self._layout)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r}): {self.status().state}"
+
+    @property
+    def folder(self) -> Path:
+        """Where the run is."""
+        return self._made.folder
+
+    @property
+    def workflow(self) -> Workflow:
+        """What it does, every default spelled out."""
+        return self._made.workflow
+
+    @property
+    def n_steps(self) -> int:
+        """How many updates it makes: steps are numbered from 0, the prior, to this, the posterior."""
+        return self._plan.n_steps
+
+    def status(self) -> RunStatus:
+        """Return how the run stands now."""
+        holder = read_holder(self._made.lease)
+        return status_of(self.workflow.name, self._plan, self._progress(), holder)
+
+    def resume(self, watch: Watch = ignore, *, retry_failed: bool = False) -> Stop:
+        """Go on from where the run stands until it stops; see `daflow.run`.
+
+        Parameters
+        ----------
+        watch
+            Called with every new fact and where the run stands then.
+        retry_failed
+            Whether members that failed in the stage that is not settled yet get new attempts.
+        """
+        return drive(self._made, watch, retry_failed=retry_failed)
+
+    def parameters(self, step: int = -1) -> xr.Dataset:
+        """Return the parameters of a step: ``(member, ...)`` with each variable's own dimensions.
+
+        Parameters
+        ----------
+        step
+            0 is the prior; -1 is the last step there is.
+
+        Raises
+        ------
+        daflow.errors.DataError
+            The step is not there yet.
+        """
+        step, members = self._members(step)
+        opened = self._open(f"step={step}")[PARAMETERS].sel({MEMBER: list(members)})
+        return self._unstacked(opened)
+
+    def predicted(self, step: int = -1) -> xr.DataArray:
+        """Return the predicted observations of a step: ``(member, obs)``, with the table's coordinates.
+
+        Parameters
+        ----------
+        step
+            0 is the prior's forecast; -1 is the last one there is.
+
+        Raises
+        ------
+        daflow.errors.DataError
+            The forecast of that step is not complete yet.
+        """
+        survivors = self._progress().survivors
+        there = [s for s in range(self.n_steps + 1) if (Phase.FORECAST, s) in survivors]
+        step = self._checked(step, there, "forecast")
+        members = list(survivors[Phase.FORECAST, step])
+        array = self._open(f"step={step}")[PREDICTED].sel({MEMBER: members})
+        return array.assign_coords(self.observations().drop_vars(["value", "error_std"]).coords)
+
+    def observations(self) -> xr.Dataset:
+        """Return what was observed: ``value`` and ``error_std`` along ``obs``, and the table's columns."""
+        table = self._store.read_observations().table
+        columns = {name: (OBS, column) for name, column in table.items()}
+        measured = {name: columns.pop(name) for name in ("value", "error_std")}
+        return xr.Dataset(measured, coords=columns)
+
+    def truth(self) -> xr.Dataset:
+        """Return the parameters of a twin experiment's truth, with each variable's own dimensions.
+
+        Raises
+        ------
+        daflow.errors.DataError
+            The run is no twin experiment, or its truth has not been run yet.
+        """
+        if (Phase.TRUTH, 0) not in self._progress().survivors:
+            raise DataError(f"the run in {self.folder} has no truth (yet)", do="use a twin experiment's run")
+        return self._unstacked(self._open("truth")[PARAMETERS]).isel({MEMBER: 0}, drop=True)
+
+    def report(self, path: Path | None = None) -> Path:
+        """Write the report, one HTML file; return where it is (``report.html`` in the run's folder)."""
+        target = self.folder / "report.html" if path is None else path
+        contents = report_contents(self._made, self._plan, self._store, self._progress(), self.status())
+        return write_report(contents, target)
+
+    def _progress(self) -> Progress:
+        return fold(read_journal(self._made.journal))
+
+    def _members(self, step: int) -> tuple[int, tuple[int, ...]]:
+        """Return a step whose parameters are complete, and the members that have them."""
+        survivors = self._progress().survivors
+        made_by = {0: (Phase.PRIOR, 0)} | {s + 1: (Phase.UPDATE, s) for s in range(self.n_steps)}
+        there = [s for s, stage in made_by.items() if stage in survivors]
+        step = self._checked(step, there, "parameters")
+        return step, survivors[made_by[step]]
+
+    def _checked(self, step: int, there: list[int], what: str) -> int:
+        wanted = there[-1] if step == -1 and there else step
+        if wanted in there:
+            return wanted
+        raise DataError(
+            f"the {what} of step {step} of the run in {self.folder} are not there",
+            got=f"complete: {there or 'none'}",
+            allowed=f"0 to {self.n_steps} once the run is finished",
+            do="`daflow status` tells how far it is, `daflow resume` goes on",
+        )
+
+    def _open(self, group: str) -> xr.Dataset:
+        return xr.open_zarr(self._store.root, group=group, consolidated=False)
+
+    def _unstacked(self, stacked: xr.DataArray) -> xr.Dataset:
+        variables = {v.name: _unstack(stacked, v) for v in self._layout.variables}
+        return xr.Dataset(variables, attrs={"run": self.workflow.name})
+
+
+def _unstack(stacked: xr.DataArray, variable: Variable) -> xr.DataArray:
+    """Return one variable in its own shape, lazily, with the coordinates of its grid."""
+    flat = stacked.isel({STATE: slice(variable.start, variable.stop)})
+    data = flat.data.reshape((flat.sizes[MEMBER], *variable.shape))
+    coords: dict[str, Any] = {MEMBER: stacked[MEMBER].values}
+    if variable.grid is not None:
+        grid = variable.grid
+        for dim, n, axis, spacing, origin in zip(
+            grid.dims, grid.shape, grid.axes, grid.spacing, grid.origin, strict=True
+        ):
+            coords[axis] = (dim, origin + spacing * np.arange(n))
+    return xr.DataArray(data, dims=(MEMBER, *variable.dims), coords=coords, name=variable.name)
+
+
+def open_run(folder: str | Path) -> Run:
+    """Open a run, whether it is finished or not.
+
+    Parameters
+    ----------
+    folder
+        The folder given to ``daflow run --run`` or to `daflow.run`.
+
+    Raises
+    ------
+    daflow.errors.DataError
+        There is no run.
+    """
+    return Run(open_folder(Path(folder)))
+
+
+def run(workflow: str | Path | Workflow, run_dir: str | Path, *, watch: Watch = ignore) -> Run:
+    """Run a workflow to its end and return the run.
+
+    A folder in which this workflow was run before, in part or whole, is gone on with. Dask starts worker
+    processes: a script calls this under ``if __name__ == "__main__":``.
+
+    Parameters
+    ----------
+    workflow
+        A workflow file, or what `daflow.config.load.load_workflow` returns.
+    run_dir
+        A folder for the run, which need not exist.
+    watch
+        Called with every new fact and where the run stands then.
+
+    Raises
+    ------
+    daflow.errors.InputError
+        The workflow, or what it names, cannot be used; nothing is left behind.
+    daflow.errors.RunError
+        The run stopped before it was finished: too few members, a full disk, no workers.
+    """
+    if isinstance(workflow, Workflow):
+        config, text = workflow, to_json(workflow)
+    else:
+        config, text = load_workflow(workflow), Path(workflow).read_text(encoding="utf-8")
+    made = make_run(config, Path(run_dir), text)
+    stop = drive(made, watch)
+    opened = Run(made)
+    opened.report()
+    stop.check(made.folder)
+    return opened

@@ -1,0 +1,91 @@
+"""How a run stands, in plain words and numbers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from daflow.names import Phase, Status
+from daflow.runs.decide import Plan
+from daflow.runs.facts import Progress
+from daflow.runs.lease import Holder
+
+
+@dataclass(frozen=True, slots=True)
+class StageStatus:
+    """How a phase of a step stands."""
+
+    phase: Phase
+    step: int
+    done: int
+    failed: int
+    """Members or slices whose last attempt did not end well."""
+    total: int
+    closed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MemberStatus:
+    """An attempt that did not end well."""
+
+    phase: Phase
+    step: int
+    member: int
+    attempt: int
+    status: Status
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """How a run stands."""
+
+    name: str
+    state: str
+    """``not started``, ``running``, ``finished``, ``stopped`` or ``interrupted`` (its driver died)."""
+    reason: str
+    resumable: bool
+    driver: str
+    """Who drives it now; empty if nobody does."""
+    members: int
+    """How many members are in it now."""
+    stages: tuple[StageStatus, ...]
+    failures: tuple[MemberStatus, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON."""
+        return asdict(self)
+
+
+def status_of(name: str, plan: Plan, progress: Progress, holder: Holder | None) -> RunStatus:
+    """Return how a run stands, from its journal and from who holds its lease."""
+    stages, members = [], plan.members
+    for stage in plan.stages:
+        indices = plan.indices(stage[0], members)
+        failures = progress.failures.get(stage, {})
+        done = progress.done.get(stage, set())
+        failed = sum(bool(outcomes) and index not in done for index, outcomes in failures.items())
+        closed = stage in progress.survivors
+        stages.append(StageStatus(*stage, len(done), failed, len(indices), closed))
+        members = progress.survivors.get(stage, members)
+    driven = holder is not None and holder.alive()
+    state, reason, resumable = _state(progress, driven=driven)
+    driver = f"process {holder.pid} on {holder.host}" if driven and holder is not None else ""
+    ends = tuple(
+        MemberStatus(o.task.phase, o.task.step, o.task.index, o.task.attempt, o.status, o.reason)
+        for o in progress.bad_ends
+    )
+    return RunStatus(name, state, reason, resumable, driver, len(members), tuple(stages), ends)
+
+
+def _state(progress: Progress, *, driven: bool) -> tuple[str, str, bool]:
+    if driven:
+        return "running", "", True
+    stop = progress.last_stop
+    if stop is not None:
+        kind, reason = stop["kind"], stop["reason"]
+        state = kind if kind in {"finished", "interrupted"} else "stopped"
+        return state, reason, bool(stop["resumable"])
+    if progress.sessions == 0:
+        return "not started", "", True
+    return "interrupted", "the driver died", True
