@@ -1,0 +1,31 @@
+"""What becomes of an attempt's own directory."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from daflow.config.external_models import Keep
+
+_STAYS: Final[dict[Keep, tuple[bool, bool]]] = {
+    "failed": (True, False),
+    "always": (True, True),
+    "never": (False, False),
+}
+"""Whether the directory stays: after a failure, after a success."""
+
+
+@contextmanager
+def attempt_directory(path: Path, keep: Keep) -> Iterator[None]:
+    """Remove the directory when the context ends, unless how it ended is a reason to keep it."""
+    after_failure, after_success = _STAYS[keep]
+    stays = after_failure
+    try:
+        yield
+        stays = after_success
+    finally:
+        if not stays:
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,145 @@
+"""An external program as the forward model."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from daflow.config.external_models import PLACEHOLDER_PATTERN, CommandSettings
+from daflow.errors import ConfigError, MemberError, StoreError
+from daflow.models.attempt_directory import attempt_directory
+from daflow.models.input_files import prepare_input_file
+from daflow.models.process import check_ending, run_command
+from daflow.models.readers import prepare_reader
+from daflow.models.user_functions import table_of_observables
+from daflow.ports import FloatArray, MemberInput, ObservationTable
+
+FULL_DISK_BYTES: Final = 1 << 20
+"""With less free than this, a member that failed is not to blame."""
+
+
+class Command:
+    """A model that writes files, runs a program in the member's own directory, and reads what it wrote.
+
+    Laws: members share no file, so any number of them may run at once; nothing that the program starts
+    outlives it, its timeout, or the worker; what it wrote is checked before it counts; only variables that
+    its files ask for are read from the store.
+
+    Raises
+    ------
+    daflow.errors.InputError
+        The program is not found, or a file or function that the settings name is missing or unusable.
+    """
+
+    def __init__(self, settings: CommandSettings) -> None:
+        self.settings = settings
+        self._program = _find_program(settings)
+        self._files = tuple(prepare_input_file(entry) for entry in settings.files)
+        self._read = prepare_reader(settings.output, settings.folder)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel as settings: files and functions are opened where they arrive."""
+        return type(self), (self.settings,)
+
+    @property
+    def variables(self) -> frozenset[str]:
+        """The names of the variables that the program's files ask for."""
+        return frozenset[str]().union(*(file.variables for file in self._files))
+
+    def observables(self) -> ObservationTable:
+        """Return the table of the user's ``observables`` function."""
+        return table_of_observables(self.settings.observables, self.settings.folder, {}, self.settings.kind)
+
+    def forecast(self, given: MemberInput) -> FloatArray:
+        """Return the predicted observations (n_obs,), in the order of ``given.observations``.
+
+        ``given.work_dir`` is gone afterwards unless the settings keep it.
+        """
+        with attempt_directory(given.work_dir, self.settings.keep):
+            return self._forecast(given)
+
+    def _forecast(self, given: MemberInput) -> FloatArray:
+        settings = self.settings
+        try:
+            for file in self._files:
+                path = given.work_dir / file.target
+                path.parent.mkdir(parents=True, exist_ok=True)
+                file.write(path, given)
+        except OSError as problem:
+            raise StoreError(
+                f"{problem.filename or given.work_dir}: the model's files cannot be written",
+                got=problem.strerror or problem,
+                do="make room there or give the right to write, then resume",
+            ) from problem
+        places = _places(settings, given)
+        argv = [self._program, *(_fill(text, places) for text in settings.command[1:])]
+        added = {name: _fill(text, places) for name, text in settings.environment.items()}
+        ending = run_command(
+            argv,
+            work_dir=given.work_dir,
+            log_dir=given.log_dir,
+            environment=os.environ | added,
+            timeout=settings.timeout,
+        )
+        try:
+            check_ending(ending, settings.command[0], settings.success_codes, settings.timeout, given.log_dir)
+            return self._read(given.work_dir, given.log_dir, given.observations)
+        except MemberError as problem:
+            _blame_a_full_disk(given.work_dir, problem)
+            raise
+
+
+def _blame_a_full_disk(work_dir: Path, problem: MemberError) -> None:
+    # A program that finds the disk full fails, or cuts its output short, through no fault of the member.
+    free = shutil.disk_usage(work_dir).free
+    if free < FULL_DISK_BYTES:
+        raise StoreError(
+            f"{work_dir}: the disk is full, and the model failed there",
+            got=f"{free} bytes free; {problem.what}",
+            do="make room there, then resume",
+        ) from problem
+
+
+def _places(settings: CommandSettings, given: MemberInput) -> Mapping[str, str]:
+    return {
+        "member": str(given.member),
+        "step": str(given.step),
+        "seed": str(given.seed),
+        "work_dir": str(given.work_dir.resolve()),
+        "log_dir": str(given.log_dir.resolve()),
+        "folder": str(settings.folder.resolve()),
+    }
+
+
+def _fill(text: str, places: Mapping[str, str]) -> str:
+    return PLACEHOLDER_PATTERN.sub(lambda found: places[found[1]] if found[1] else found[0][0], text)
+
+
+def _find_program(settings: CommandSettings) -> str:
+    """Return the program's absolute path; a relative path starts at the workflow's folder."""
+    folder, given = settings.folder.resolve(), settings.command[0]
+    places = {"folder": str(folder)}
+    if any(found[1] not in (None, *places) for found in PLACEHOLDER_PATTERN.finditer(given)):
+        raise ConfigError(
+            "model.command: the program cannot differ between members",
+            got=given,
+            allowed="{folder} as the only placeholder in the program's path",
+            do="call a script that chooses, with {member} among its arguments",
+        )
+    program = _fill(given, places)
+    is_path = os.sep in program
+    looked_for = str(folder / program) if is_path else program
+    path = settings.environment.get("PATH", os.environ.get("PATH", ""))
+    found = shutil.which(looked_for, path=path)
+    if found is None:
+        there = is_path and Path(looked_for).exists()
+        raise ConfigError(
+            f"model.command: {looked_for} " + ("is not executable" if there else "not found"),
+            got=given,
+            allowed="an executable file" if is_path else f"a program in one of {path}",
+            do=f"chmod +x {looked_for}" if there else "install it, load its module, or correct the name",
+        )
+    return str(Path(found).absolute())

@@ -1,0 +1,136 @@
+"""Run one command to its end, in a process group of its own, and say how it ended."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from daflow.errors import ModelFailed, ModelTimeout
+
+GRACE_SECONDS: Final = 5.0
+"""What a command has between being asked to stop (SIGTERM) and being ended (SIGKILL)."""
+STDOUT: Final = "stdout.txt"
+STDERR: Final = "stderr.txt"
+RECORD: Final = "command.json"
+
+_LAUNCHER: Final = Path(__file__).with_name("launcher.py")
+_TAIL_BYTES: Final = 4096
+_TAIL_LINES: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a command ended; ``command.json`` in the log folder says the same and more."""
+
+    exit_code: int | None
+    """``None``: a signal ended it."""
+    signal: str | None
+    ended_by: str
+    """``itself``, ``timeout``, ``signal to the launcher`` or ``end of the worker``."""
+    seconds: float
+    cpu_seconds: float
+
+
+def run_command(
+    argv: Sequence[str],
+    *,
+    work_dir: Path,
+    log_dir: Path,
+    environment: Mapping[str, str],
+    timeout: float | None,
+) -> Ending:
+    """Run a command in ``work_dir`` and wait for its end.
+
+    Its standard input is empty, its output goes to ``stdout.txt`` and ``stderr.txt`` in ``log_dir``. When it
+    ends, or takes longer than ``timeout`` seconds, or the calling process dies (even by SIGKILL), everything
+    that it started is ended too. Costs some 25 ms more than the command.
+
+    Raises
+    ------
+    daflow.errors.ModelFailed
+        The launcher that watches the command was itself ended.
+    """
+    record = log_dir / RECORD
+    order = {
+        "argv": list(argv),
+        "work_dir": str(work_dir),
+        "environment": dict(environment),
+        "timeout": timeout,
+        "grace": GRACE_SECONDS,
+        "record": str(record),
+    }
+    with (
+        (log_dir / STDOUT).open("wb") as stdout,
+        (log_dir / STDERR).open("wb") as stderr,
+        # -I -S: nothing of the user's environment or of site-packages is needed, and it starts twice as fast.
+        subprocess.Popen(
+            [sys.executable, "-I", "-S", str(_LAUNCHER)],
+            stdin=subprocess.PIPE,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+            bufsize=0,
+        ) as launcher,
+    ):
+        if launcher.stdin is not None:
+            launcher.stdin.write(json.dumps(order).encode() + b"\n")
+        # The pipe stays open while this waits: its end tells the launcher that this process is gone.
+        code = launcher.wait()
+    found = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    if "ended_by" not in found:
+        raise ModelFailed(
+            f"{argv[0]}: the launcher that watches it was ended (exit code {code})" + tail_of(log_dir),
+            do="look for what killed it: memory limit, batch system, an operator",
+        )
+    return Ending(
+        found["exit_code"], found["signal"], found["ended_by"], found["seconds"], found["cpu_seconds"]
+    )
+
+
+def check_ending(
+    ending: Ending, program: str, success_codes: Sequence[int], timeout: float | None, log_dir: Path
+) -> None:
+    """Raise `ModelTimeout` or `ModelFailed` unless the command succeeded, with its last words."""
+    if ending.ended_by == "timeout":
+        raise ModelTimeout(
+            f"{program}: ended after {ending.seconds:.1f} s" + tail_of(log_dir),
+            allowed=f"timeout: {timeout:g} s",
+            do="raise 'timeout' if the program was still at work; else see its logs",
+        )
+    if ending.ended_by != "itself":
+        raise ModelFailed(
+            f"{program}: ended from outside ({ending.ended_by})" + tail_of(log_dir),
+            do="look for who stopped it: batch system, operator",
+        )
+    if ending.signal is not None:
+        outside = ending.signal in {"SIGKILL", "SIGTERM", "SIGXCPU"}
+        raise ModelFailed(
+            f"{program}: killed by {ending.signal}" + tail_of(log_dir),
+            do="look for what killed it: memory limit, batch system, an operator"
+            if outside
+            else "see its logs",
+        )
+    if ending.exit_code not in success_codes:
+        raise ModelFailed(
+            f"{program}: exit code {ending.exit_code}" + tail_of(log_dir),
+            allowed=", ".join(map(str, success_codes)),
+            do="see its logs",
+        )
+
+
+def tail_of(log_dir: Path) -> str:
+    """Return the last lines of standard error, or of standard output where that is empty, to be appended."""
+    for name in (STDERR, STDOUT):
+        path = log_dir / name
+        if path.is_file() and path.stat().st_size:
+            with path.open("rb") as file:
+                file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+                text = file.read().decode(errors="replace")
+            lines = [line for line in text.splitlines() if line.strip()][-_TAIL_LINES:]
+            return "".join(f"\n  {name}: {line}" for line in lines)
+    return ""
