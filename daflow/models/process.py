@@ -48,7 +48,7 @@ def run_command(
 
     Its standard input is empty, its output goes to ``stdout.txt`` and ``stderr.txt`` in ``log_dir``. When it
     ends, or takes longer than ``timeout`` seconds, or the calling process dies (even by SIGKILL), everything
-    that it started is ended too. Costs some 25 ms more than the command.
+    that it started is ended too. Costs some 50 ms more than the command.
 
     Raises
     ------
