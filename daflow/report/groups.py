@@ -1,0 +1,88 @@
+"""Observations that belong together, and how far the ensemble is from each group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daflow.numerics.diagnostics import normalized_misfit
+from daflow.ports import FloatArray, ObservationTable
+from daflow.report.contents import ReportContents, StepPredictions
+
+EVERYTHING = "all observations"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Observations of one kind, at one well where wells are told apart."""
+
+    label: str
+    rows: NDArray[np.int64]
+    """Their rows in the observation table, rising."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMisfit:
+    """A group and the ensemble's mean misfit per observation, first and latest (``None``: no update yet)."""
+
+    group: Group
+    prior: float
+    posterior: float | None
+
+    @property
+    def latest(self) -> float:
+        """The misfit that counts now."""
+        return self.prior if self.posterior is None else self.posterior
+
+
+def observation_groups(table: ObservationTable) -> list[Group]:
+    """Return the groups of a table, by ``well`` and ``kind`` where it has these columns, in order of label.
+
+    Laws: every row is in exactly one group.
+    """
+    columns = [table[name].astype(str) for name in ("well", "kind") if name in table]
+    if not columns:
+        return [Group(EVERYTHING, np.arange(len(table["value"])))]
+    parts = [np.unique(column, return_inverse=True) for column in columns]
+    code = parts[0][1].astype(np.int64)
+    for names, inverse in parts[1:]:
+        code = code * len(names) + inverse
+    order = np.argsort(code, kind="stable")
+    starts = np.flatnonzero(np.diff(code[order], prepend=-1))
+    return [Group(_label(columns, rows[0]), rows) for rows in np.split(order, starts[1:])]
+
+
+def group_misfits(contents: ReportContents) -> list[GroupMisfit]:
+    """Return every group with its misfit, the worst first; empty before the first forecast is there."""
+    if not contents.predictions:
+        return []
+    first, last = contents.predictions[0], contents.predictions[-1]
+    found = [
+        GroupMisfit(
+            group,
+            _mean_misfit(contents.observations, first, group.rows),
+            None if last is first else _mean_misfit(contents.observations, last, group.rows),
+        )
+        for group in observation_groups(contents.observations)
+    ]
+    return sorted(found, key=lambda each: -each.latest)
+
+
+def member_misfits(contents: ReportContents) -> list[FloatArray]:
+    """Return a step's misfit per observation of each member (n_members,), step by step."""
+    table = contents.observations
+    return [
+        normalized_misfit(each.predicted, table["value"], table["error_std"]) for each in contents.predictions
+    ]
+
+
+def _mean_misfit(table: ObservationTable, forecast: StepPredictions, rows: NDArray[np.int64]) -> float:
+    misfit = normalized_misfit(forecast.predicted[:, rows], table["value"][rows], table["error_std"][rows])
+    return float(misfit.mean())
+
+
+def _label(columns: Sequence[NDArray[np.str_]], row: int) -> str:
+    return " · ".join(str(column[row]) for column in columns if column[row]) or EVERYTHING
