@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -83,6 +86,9 @@ def run_command(
         code = launcher.wait()
     found = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
     if "ended_by" not in found:
+        # The command died with its launcher; what it had started in its group did not.
+        with suppress(ProcessLookupError, KeyError):
+            os.killpg(found["pid"], signal.SIGKILL)
         raise ModelFailed(
             f"{argv[0]}: the launcher that watches it was ended (exit code {code})" + tail_of(log_dir),
             do="look for what killed it: memory limit, batch system, an operator",

@@ -262,22 +262,22 @@ def test_that_a_launcher_told_to_stop_ends_the_program(member):
     assert gone(seen[0])
 
 
-def test_that_a_killed_launcher_takes_the_program_along(member):
+def test_that_a_killed_launcher_takes_the_program_and_its_group_along(member):
     given = member()
     seen = []
 
     def kill():
-        pid = int(appears(given.work_dir / "pid")[0])
+        pid, child = map(int, appears(given.work_dir / "pid"))
         parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
         os.kill(parent, signal.SIGKILL)
-        seen.append(pid)
+        seen.extend([pid, child])
 
     thread = threading.Thread(target=kill)
     thread.start()
     with pytest.raises(ModelFailed, match="the launcher that watches it was ended"):
-        Command(settings("sh", "-c", "echo $$ > pid; sleep 60")).forecast(given)
+        Command(settings("sh", "-c", "sleep 60 & echo $$ $! > pid; wait")).forecast(given)
     thread.join()
-    assert gone(seen[0])
+    assert all(gone(pid) for pid in seen)
 
 
 def test_that_a_program_reads_nothing_from_standard_input(member):
