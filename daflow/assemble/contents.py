@@ -182,7 +182,7 @@ class _Layer:
         return np.stack(rows)[:, :: self._step_columns]
 
     def moments(self, step: int, members: tuple[int, ...]) -> Moments:
-        """Return the ensemble's mean and standard deviation, one member in memory at a time (Welford, 1962)."""
+        """Return the ensemble's mean and spread, one member in memory at a time (Welford, 1962)."""
         mean = np.zeros_like(self.read(step, members[0]))
         squares = np.zeros_like(mean)
         for count, member in enumerate(members, start=1):

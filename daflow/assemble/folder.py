@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,8 @@ from daflow.assemble.build import (
     table_of,
 )
 from daflow.assemble.environment import environment
-from daflow.config.load import from_json, to_json
+from daflow.config.load import from_json, to_json, workflow_from
+from daflow.config.overrides import with_overrides as apply_overrides
 from daflow.config.schema import Workflow
 from daflow.errors import ConfigError, DataError, StoreError
 from daflow.execution.prior import ParameterPrior
@@ -183,3 +184,17 @@ def _same_run(workflow: Workflow, folder: Path) -> RunFolder:
     again = RunFolder(folder, workflow, run.n_obs, run.environment)
     write_resolved(again)
     return again
+
+
+def with_overrides(run: RunFolder, overrides: Sequence[str]) -> RunFolder:
+    """Return a run with other settings of execution and policy; the numbers cannot depend on these.
+
+    Raises
+    ------
+    daflow.errors.ConfigError
+        An override cannot be used, or is of a setting that the run's numbers depend on.
+    """
+    if not overrides:
+        return run
+    values, _ = apply_overrides(json.loads(to_json(run.workflow)), overrides)
+    return _same_run(workflow_from(values, run.folder, "--set"), run.folder)

@@ -75,6 +75,13 @@ def log_folder(folder: Path, task: Task) -> Path:
     return folder / "logs" / f"step={task.step}" / member / f"attempt={task.attempt}"
 
 
+def log_files(folder: Path, member: int, step: int | None) -> list[Path]:
+    """Return the log files of a member's attempts, in order; of one step, or of all (None)."""
+    which = "*" if step is None else str(step)
+    name = "truth" if member == TRUTH else f"member={member:05d}"
+    return sorted(p for p in folder.glob(f"logs/step={which}/{name}/attempt=*/*") if p.is_file())
+
+
 def _run_model(bench: Workbench, task: Task, table: ObservationTable, watch: Stopwatch) -> FloatArray:
     log_dir = log_folder(bench.folder, task)
     log_dir.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,69 @@
+"""What a workflow would do and take, before anything runs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from daflow.assemble.build import alphas_of, layout_of
+from daflow.assemble.folder import look_at
+from daflow.config.schema import Workflow
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """Sizes of a workflow's run."""
+
+    name: str
+    model: str
+    method: str
+    localization: str
+    n_members: int
+    n_state: int
+    n_obs: int
+    n_steps: int
+    n_slices: int
+    slice_size: int
+    forecasts: int
+    """How often the model runs."""
+    store_bytes: int
+    """What all steps' arrays take on disk."""
+    store_files: int
+    slab_bytes: int
+    """A slice of all members in memory, as float64; an update holds about three of these."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON."""
+        return asdict(self)
+
+
+def preview(workflow: Workflow) -> Preview:
+    """Look at all that a workflow names and return what its run would take.
+
+    Raises
+    ------
+    daflow.errors.InputError
+        Something that it names cannot be used.
+    """
+    layout = layout_of(workflow, look_at(workflow))
+    n_members, n_steps = len(workflow.ensemble.members), len(alphas_of(workflow.method))
+    # The last slice is stored padded to a whole chunk.
+    row = layout.n_slices * layout.slice_size * np.dtype(layout.dtype).itemsize + layout.n_obs * 8
+    return Preview(
+        workflow.name,
+        workflow.model.kind,
+        workflow.method.kind,
+        workflow.localization.kind,
+        n_members,
+        layout.n_state,
+        layout.n_obs,
+        n_steps,
+        layout.n_slices,
+        layout.slice_size,
+        n_members * (n_steps + 1),
+        row * n_members * (n_steps + 1),
+        (layout.n_slices + 1) * n_members * (n_steps + 1),
+        layout.slice_size * n_members * 8,
+    )

@@ -1,0 +1,5 @@
+"""The command line: check, run, resume, status, report, logs, schema, init."""
+
+from daflow.cli.app import main
+
+__all__ = ["main"]

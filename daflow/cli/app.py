@@ -1,0 +1,203 @@
+"""The commands, and what they end with.
+
+Exit codes: 0 finished; 1 the run could not finish (the message says whether it can be resumed); 2 what
+was given cannot be used; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+import daflow
+from daflow.errors import DaflowError, DataError, InputError
+
+OK, NOT_FINISHED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+class _Told(TyperGroup):
+    """Commands whose errors are told in words, not in tracebacks."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; turn what it raises into a message and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            _end(error, BAD_INPUT)
+        except DaflowError as error:
+            _end(error, NOT_FINISHED)
+        except KeyboardInterrupt:
+            typer.secho("interrupted; `daflow resume` goes on from here", err=True, fg="yellow")
+            raise typer.Exit(INTERRUPTED) from None
+
+
+def _end(error: DaflowError, code: int) -> NoReturn:
+    typer.secho(f"error: {error}", err=True, fg="red")
+    raise typer.Exit(code) from None
+
+
+app = typer.Typer(
+    cls=_Told,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Ensemble data assimilation and inverse problems, distributed and resumable.\n\n"
+    "Start with [bold]daflow init[/], look with [bold]daflow check[/], then [bold]daflow run[/].",
+)
+
+File = Annotated[Path, typer.Argument(help="The workflow file (YAML).", show_default=False)]
+Folder = Annotated[Path, typer.Argument(help="The run's folder.", show_default=False)]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override a setting: --set ensemble.size=20 (repeatable)."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+
+
+@app.command()
+def check(file: File, override: Overrides = None, *, as_json: Json = False) -> None:
+    """Look at a workflow and all that it names; say what a run would take. Runs nothing, writes nothing."""
+    from daflow.assemble.preview import preview
+    from daflow.cli.tables import preview_table
+    from daflow.config.load import load_workflow
+
+    seen = preview(load_workflow(file, override or ()))
+    if as_json:
+        typer.echo(json.dumps(seen.to_json(), indent=1))
+    else:
+        Console().print(preview_table(seen))
+
+
+@app.command()
+def run(
+    file: File,
+    folder: Annotated[
+        Path, typer.Option("--run", help="Where the run goes: a new folder.", show_default=False)
+    ],
+    override: Overrides = None,
+) -> None:
+    """Run a workflow. Ctrl-C leaves a run that resumes; the same command again goes on with it, too."""
+    from daflow.assemble.folder import make_run
+    from daflow.config.load import load_workflow
+
+    workflow = load_workflow(file, override or ())
+    _drive(make_run(workflow, folder, file.read_text(encoding="utf-8")))
+
+
+@app.command()
+def resume(
+    folder: Folder,
+    override: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of execution or policy."),
+    ] = None,
+    *,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Give members that failed new attempts.")
+    ] = False,
+) -> None:
+    """Go on with a run from where it stopped, was interrupted or killed."""
+    from daflow.assemble.folder import open_folder, with_overrides
+
+    _drive(with_overrides(open_folder(folder), override or ()), retry_failed=retry_failed)
+
+
+@app.command()
+def status(folder: Folder, *, as_json: Json = False) -> None:
+    """Say how a run stands: what is done, who failed and why."""
+    from daflow.cli.tables import status_tables
+
+    seen = daflow.open_run(folder).status()
+    if as_json:
+        typer.echo(json.dumps(seen.to_json(), indent=1))
+    else:
+        for part in status_tables(seen):
+            Console().print(part)
+
+
+@app.command()
+def report(
+    folder: Folder,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Where; default: report.html in the run.")
+    ] = None,
+) -> None:
+    """Write a page with pictures about a run, finished or not."""
+    typer.echo(daflow.open_run(folder).report(output))
+
+
+@app.command()
+def logs(
+    folder: Folder,
+    member: Annotated[int, typer.Option(help="The member's number; -1 is the truth of a twin experiment.")],
+    step: Annotated[int | None, typer.Option(help="Of this step only; default: all.")] = None,
+) -> None:
+    """Print what a member's attempts left in their logs."""
+    from daflow.assemble.folder import open_folder
+    from daflow.execution.member import log_files
+
+    found = log_files(open_folder(folder).folder, member, step)
+    if not found:
+        raise DataError(
+            f"member {member} has left no logs in {folder}",
+            do="only models that write logs, and attempts that failed, leave some; see `daflow status`",
+        )
+    for path in found:
+        typer.secho(f"==> {path}", bold=True)
+        typer.echo(path.read_text(errors="replace"))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of the workflow file, for editors."""
+    from daflow.config.load import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=1))
+
+
+@app.command()
+def init(
+    file: Annotated[Path, typer.Argument(help="Where to put it.")] = Path("workflow.yaml"),
+) -> None:
+    """Write a first workflow file, with comments; it runs in seconds."""
+    from daflow.config.load import starter_text
+
+    try:
+        with file.open("x", encoding="utf-8") as target:
+            target.write(starter_text())
+    except FileExistsError as error:
+        raise DataError(f"{file} is there already", do="name another file, or move it away") from error
+    except OSError as error:
+        raise DataError(f"{file} cannot be written", got=error.strerror, do="name another place") from error
+    typer.echo(f"wrote {file}; now try:\n  daflow check {file}\n  daflow run {file} --run first-run")
+
+
+def _drive(made: Any, *, retry_failed: bool = False) -> None:
+    from daflow.assemble.build import plan_of
+    from daflow.assemble.launch import drive
+    from daflow.cli.progress import watching
+
+    # A batch system ends a job with SIGTERM: leave as on Ctrl-C, with the journal closed.
+    signal.signal(signal.SIGTERM, _interrupt)
+    with watching(plan_of(made.workflow, made.layout), Console()) as watch:
+        stop = drive(made, watch, retry_failed=retry_failed)
+    if stop.kind == "finished":
+        typer.echo(f"finished; report: {daflow.open_run(made.folder).report()}")
+    stop.check(made.folder)
+
+
+def _interrupt(signum: int, frame: object) -> NoReturn:  # noqa: ARG001 - a signal handler's signature
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

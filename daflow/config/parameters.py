@@ -1,0 +1,129 @@
+"""Section ``parameters``: the variables that are estimated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import inf
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from daflow.config.grids import Count
+from daflow.config.priors import ArrayPrior, GaussianFieldPrior, PriorSettings, out_of_order
+from daflow.config.section import Name, Problem, Section, refuse
+
+
+class IdentityTransform(Section):
+    """Updated as it is."""
+
+    kind: Literal["identity"] = Field(default="identity", description="Updated as it is.")
+
+
+class LogTransform(Section):
+    """Updated as its natural logarithm: it stays above 0."""
+
+    kind: Literal["log"] = Field(default="log", description="Updated as its natural logarithm.")
+
+
+class LogitTransform(Section):
+    """Updated as log((v - lower) / (upper - v)): it stays between the bounds."""
+
+    kind: Literal["logit"] = Field(default="logit", description="Updated so that it stays between bounds.")
+    lower: float = Field(description="The lower bound, in the variable's unit.")
+    upper: float = Field(description="The upper bound, in the variable's unit.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        refuse(out_of_order(lower=self.lower, upper=self.upper))
+        return self
+
+
+class NormalScoreTransform(Section):
+    """Updated as the normal score of its rank among the members, number by number."""
+
+    kind: Literal["normal_score"] = Field(default="normal_score", description="Updated as its normal score.")
+
+
+TransformSettings = Annotated[
+    IdentityTransform | LogTransform | LogitTransform | NormalScoreTransform, Field(discriminator="kind")
+]
+
+
+class ClipSettings(Section):
+    """After an update, values beyond a bound are set to it, and counted."""
+
+    lower: float | None = Field(
+        default=None, description="The lower bound, in the variable's unit; null: none."
+    )
+    upper: float | None = Field(
+        default=None, description="The upper bound, in the variable's unit; null: none."
+    )
+
+    @model_validator(mode="after")
+    def _a_bound_at_least(self) -> Self:
+        refuse(self._problems())
+        return self
+
+    def _problems(self) -> Iterator[Problem]:
+        if self.lower is None and self.upper is None:
+            yield Problem("", "neither 'lower' nor 'upper' is given", None, "one of them, or clip: null")
+        yield from out_of_order(lower=self.lower, upper=self.upper)
+
+
+class ParameterSettings(Section):
+    """A variable: its place, its prior, and how it is updated. Without grid and shape it is one number."""
+
+    grid: str | None = Field(default=None, description="The grid that it lies on; null: none.")
+    shape: tuple[Count, ...] | None = Field(
+        default=None, min_length=1, description="Its shape, where it lies on no grid; null: one number."
+    )
+    dims: tuple[Name, ...] | None = Field(
+        default=None, description="Names of the dimensions of 'shape'; null: NAME_0, NAME_1, ..."
+    )
+    prior: PriorSettings = Field(description="What it is drawn from, or read from.")
+    transform: TransformSettings = Field(
+        default=IdentityTransform(), description="The form in which it is updated; models see it as it is."
+    )
+    clip: ClipSettings | None = Field(
+        default=None, description="Bounds to clip to after an update; null: none."
+    )
+
+    @model_validator(mode="after")
+    def _place_and_prior_agree(self) -> Self:
+        refuse([*self._place_problems(), *self._transform_problems()])
+        return self
+
+    def _place_problems(self) -> Iterator[Problem]:
+        if self.grid is not None and self.shape is not None:
+            yield Problem("shape", "stands beside 'grid': give one of them", list(self.shape), "left out")
+        if self.dims is not None and self.shape is None:
+            yield Problem("dims", "names the dimensions of 'shape', which is not given", list(self.dims))
+        elif self.dims is not None and self.shape is not None:
+            if len(self.dims) != len(self.shape):
+                yield Problem("dims", "one entry a dimension", list(self.dims), f"{len(self.shape)} names")
+            if len(set(self.dims)) < len(self.dims):
+                yield Problem("dims", "an entry stands twice", list(self.dims), "each once")
+        if isinstance(self.prior, GaussianFieldPrior) and self.grid is None:
+            yield Problem(
+                "prior.kind", "a field needs a grid: set 'grid'", "gaussian_field", "the other kinds"
+            )
+
+    def _transform_problems(self) -> Iterator[Problem]:
+        if isinstance(self.transform, LogTransform):
+            lower, upper = 0.0, inf
+        elif isinstance(self.transform, LogitTransform):
+            lower, upper = self.transform.lower, self.transform.upper
+        else:
+            return
+        # An array's values are not known here: they are checked when they are read.
+        if isinstance(self.prior, ArrayPrior):
+            return
+        smallest, largest = self.prior.bounds
+        inside = lower < smallest and largest < upper
+        # A bound of a distribution with a density has probability zero; that of a constant has one.
+        touching = smallest < largest and lower <= smallest and largest <= upper
+        if not (inside or touching):
+            what = f"the prior can draw what {self.transform.kind!r} cannot take"
+            got = f"{smallest:g} to {largest:g}"
+            cure = f"a prior within {lower:g} to {upper:g}, or another transform"
+            yield Problem("transform.kind", what, got, cure)

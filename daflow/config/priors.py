@@ -1,0 +1,225 @@
+"""Priors: what a variable is drawn from, or read from, before anything is observed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from math import inf
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from daflow.config.grids import Axis
+from daflow.config.section import InputPath, Positive, Problem, Section, refuse
+
+Row = Annotated[int, Field(ge=0)]
+Bounds = tuple[float, float]
+"""No value lies below the first or above the second."""
+
+
+def out_of_order(**bounds: float | None) -> Iterator[Problem]:
+    """Yield a problem for every bound that is not above the one before it; None: no bound there."""
+    given = [(key, value) for key, value in bounds.items() if value is not None]
+    for (low_key, low), (key, high) in pairwise(given):
+        if not low < high:
+            yield Problem(key, f"must be above {low_key}", high, f"above {low}")
+
+
+class NormalPrior(Section):
+    """A normal distribution, independent from number to number."""
+
+    kind: Literal["normal"] = Field(default="normal", description="Normal.")
+    mean: float = Field(description="The mean, in the variable's unit.")
+    std: Positive = Field(description="The standard deviation, in the variable's unit.")
+
+    @property
+    def bounds(self) -> Bounds:
+        """The smallest and the largest value that can be drawn."""
+        return -inf, inf
+
+
+class LognormalPrior(Section):
+    """A variable whose natural logarithm is normal."""
+
+    kind: Literal["lognormal"] = Field(default="lognormal", description="Its logarithm is normal.")
+    mean_log: float = Field(description="The mean of the natural logarithm.")
+    std_log: Positive = Field(description="The standard deviation of the natural logarithm.")
+
+    @property
+    def bounds(self) -> Bounds:
+        """The smallest and the largest value that can be drawn."""
+        return 0.0, inf
+
+
+class UniformPrior(Section):
+    """Every value between two bounds alike."""
+
+    kind: Literal["uniform"] = Field(default="uniform", description="Uniform between bounds.")
+    lower: float = Field(description="The smallest value, in the variable's unit.")
+    upper: float = Field(description="The largest value, in the variable's unit.")
+
+    @property
+    def bounds(self) -> Bounds:
+        """The smallest and the largest value that can be drawn."""
+        return self.lower, self.upper
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        refuse(out_of_order(lower=self.lower, upper=self.upper))
+        return self
+
+
+class TruncatedNormalPrior(Section):
+    """A normal distribution of which only what lies between the bounds is drawn."""
+
+    kind: Literal["truncated_normal"] = Field(
+        default="truncated_normal", description="Normal, cut at bounds."
+    )
+    mean: float = Field(description="The mean before the cut, in the variable's unit.")
+    std: Positive = Field(description="The standard deviation before the cut, in the variable's unit.")
+    lower: float | None = Field(default=None, description="The lower bound, in that unit; null: none.")
+    upper: float | None = Field(default=None, description="The upper bound, in that unit; null: none.")
+
+    @property
+    def bounds(self) -> Bounds:
+        """The smallest and the largest value that can be drawn."""
+        return -inf if self.lower is None else self.lower, inf if self.upper is None else self.upper
+
+    @model_validator(mode="after")
+    def _cut_where_there_is_something_left(self) -> Self:
+        refuse(self._problems())
+        return self
+
+    def _problems(self) -> Iterator[Problem]:
+        yield from out_of_order(lower=self.lower, upper=self.upper)
+        lower, upper = self.bounds
+        if (lower, upper) == (-inf, inf):
+            yield Problem(
+                "lower", "neither 'lower' nor 'upper' is given", None, "one of them, or kind: normal"
+            )
+        if lower > self.mean + 30 * self.std or upper < self.mean - 30 * self.std:
+            yield Problem(
+                "mean", "lies more than 30 std outside the bounds", self.mean, f"{lower} to {upper}"
+            )
+
+
+class TriangularPrior(Section):
+    """A density that rises from the lower bound to the mode and falls to the upper bound."""
+
+    kind: Literal["triangular"] = Field(default="triangular", description="Triangular.")
+    lower: float = Field(description="The smallest value, in the variable's unit.")
+    mode: float = Field(description="The likeliest value, in the variable's unit.")
+    upper: float = Field(description="The largest value, in the variable's unit.")
+
+    @property
+    def bounds(self) -> Bounds:
+        """The smallest and the largest value that can be drawn."""
+        return self.lower, self.upper
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        refuse(self._problems())
+        return self
+
+    def _problems(self) -> Iterator[Problem]:
+        yield from out_of_order(lower=self.lower, upper=self.upper)
+        if self.lower < self.upper and not self.lower <= self.mode <= self.upper:
+            yield Problem("mode", "lies outside the bounds", self.mode, f"{self.lower} to {self.upper}")
+
+
+class ConstantPrior(Section):
+    """The same value in every member: no observation changes it."""
+
+    kind: Literal["constant"] = Field(default="constant", description="One value for all.")
+    value: float = Field(description="The value, in the variable's unit.")
+
+    @property
+    def bounds(self) -> Bounds:
+        """The smallest and the largest value that can be drawn."""
+        return self.value, self.value
+
+
+class GaussianFieldPrior(Section):
+    """A stationary Gaussian random field on the variable's grid."""
+
+    kind: Literal["gaussian_field"] = Field(default="gaussian_field", description="A Gaussian random field.")
+    mean: float = Field(description="The mean, in the variable's unit.")
+    std: Positive = Field(description="The standard deviation, in the variable's unit.")
+    variogram: Literal["spherical", "exponential", "gaussian"] = Field(
+        default="spherical", description="How the correlation falls with distance."
+    )
+    lengths: Mapping[Axis, Positive] = Field(
+        description="Range along each axis of the grid, in the grid's unit of length: where the correlation "
+        "reaches 0 (spherical) or 0.05 (exponential, gaussian). Before the turn by 'angle'."
+    )
+    angle: float = Field(
+        default=0.0, description="Degrees by which the range along x is turned from x towards y."
+    )
+
+    @property
+    def bounds(self) -> Bounds:
+        """The smallest and the largest value that can be drawn."""
+        return -inf, inf
+
+    @model_validator(mode="after")
+    def _a_turn_needs_a_plane(self) -> Self:
+        refuse(angle_without_plane(self.lengths, self.angle))
+        return self
+
+
+def angle_without_plane(lengths: Mapping[Axis, float], angle: float) -> Iterator[Problem]:
+    """Yield a problem where an angle is given but not the two lengths that it turns."""
+    if angle and not {"x", "y"} <= set(lengths):
+        yield Problem("angle", "turns the lengths along x and y: both must be given", angle, "0")
+
+
+class ArrayPrior(Section):
+    """Realizations from a file, one a member along the array's first axis."""
+
+    kind: Literal["array"] = Field(default="array", description="Realizations from a file.")
+    file: InputPath = Field(description="A .npz, .npy, netCDF (.nc) or zarr (.zarr) file or folder.")
+    array: str | None = Field(
+        default=None, min_length=1, description="The array's name in the file; null: the variable's name."
+    )
+    first: Row = Field(
+        default=0, description="The row (from 0) of member 0; the others follow. Not with 'members'."
+    )
+    members: tuple[Row, ...] | None = Field(
+        default=None,
+        description="The row (from 0) of each member, those excluded included; null: from 'first'.",
+    )
+    truth: Row | None = Field(
+        default=None, description="The row (from 0) that is the truth of a twin experiment; null: none."
+    )
+    scale: Literal["linear", "log"] = Field(
+        default="linear",
+        description="linear: the variable is what the file holds; log: its natural logarithm.",
+    )
+
+    @property
+    def bounds(self) -> Bounds | None:
+        """Not known before the file is read."""
+        return None
+
+    def rows(self, n_members: int) -> tuple[int, ...]:
+        """Return the row of each member."""
+        return tuple(range(self.first, self.first + n_members)) if self.members is None else self.members
+
+    @model_validator(mode="after")
+    def _one_way_to_choose_rows(self) -> Self:
+        if self.members is not None and self.first:
+            refuse([Problem("first", "stands beside 'members': give one of them", self.first, "left out")])
+        return self
+
+
+PriorSettings = Annotated[
+    NormalPrior
+    | LognormalPrior
+    | UniformPrior
+    | TruncatedNormalPrior
+    | TriangularPrior
+    | ConstantPrior
+    | GaussianFieldPrior
+    | ArrayPrior,
+    Field(discriminator="kind"),
+]

@@ -1,0 +1,85 @@
+"""The workflow file as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from daflow.config import checks
+from daflow.config.builtin_models import LinearSettings, Lorenz96Settings, ReservoirSettings
+from daflow.config.execution import ExecutionSettings, LocalExecution, PolicySettings
+from daflow.config.external_models import CallableSettings, CommandSettings
+from daflow.config.grids import EnsembleSettings, GridSettings
+from daflow.config.localization import LocalizationSettings, NoLocalization
+from daflow.config.methods import EsMdaSettings, MethodSettings
+from daflow.config.observations import ObservationSettings
+from daflow.config.parameters import ParameterSettings
+from daflow.config.section import Name, Section, refuse
+from daflow.config.storage import StorageSettings, slice_size
+from daflow.records import Variable
+
+LARGEST_SEED = 2**63 - 1
+
+ModelSettings = Annotated[
+    LinearSettings | Lorenz96Settings | ReservoirSettings | CallableSettings | CommandSettings,
+    Field(discriminator="kind"),
+]
+
+
+class Workflow(Section):
+    """What to do: an ensemble, its model, what was observed, and how one follows from the other."""
+
+    name: str = Field(default="workflow", min_length=1, description="What the run and its report are called.")
+    seed: int = Field(
+        default=0, ge=0, le=LARGEST_SEED, description="All random numbers follow from it. No unit."
+    )
+    ensemble: EnsembleSettings = Field(default=EnsembleSettings(), description="How many members there are.")
+    grids: Mapping[Name, GridSettings] = Field(
+        default_factory=dict, description="Grids by name, for the variables that lie on one."
+    )
+    parameters: Mapping[Name, ParameterSettings] = Field(
+        description="The variables that are estimated, by name; they lie along 'state' in this order."
+    )
+    model: ModelSettings = Field(description="The forward model.")
+    observations: ObservationSettings = Field(description="What was observed, and its errors.")
+    method: MethodSettings = Field(default=EsMdaSettings(), description="How the ensemble is updated.")
+    localization: LocalizationSettings = Field(
+        default=NoLocalization(), description="How far an observation reaches."
+    )
+    execution: ExecutionSettings = Field(default=LocalExecution(), description="Where members run.")
+    policy: PolicySettings = Field(
+        default=PolicySettings(), description="What follows when a member fails, is lost or takes too long."
+    )
+    storage: StorageSettings = Field(default=StorageSettings(), description="The run's arrays.")
+
+    def layout_variables(self) -> tuple[Variable, ...]:
+        """Return the variables in the order of ``parameters``, one behind the other along ``state``."""
+        variables: list[Variable] = []
+        for name, parameter in self.parameters.items():
+            dims = checks.dims_of(name, parameter, self.grids)
+            grid = None if parameter.grid is None else self.grids[parameter.grid].record()
+            start = variables[-1].stop if variables else 0
+            variables.append(Variable(name, tuple(dims), tuple(dims.values()), start, grid))
+        return tuple(variables)
+
+    def layout_slice_size(self) -> int:
+        """Return how many numbers of each member a slice holds: as ``storage`` says, at most all."""
+        n_state = self.layout_variables()[-1].stop
+        if self.storage.slice_size == "auto":
+            return slice_size(n_state, self.ensemble.size, self.storage.dtype)
+        return min(self.storage.slice_size, n_state)
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> Self:
+        refuse(
+            [
+                *checks.of_places(self.parameters, self.grids),
+                *checks.of_ensemble(self.ensemble, self.policy, self.parameters),
+                *checks.of_truth(self.observations, self.ensemble, self.parameters),
+                *checks.of_localization(self.localization, self.parameters, self.grids),
+                *checks.of_timeout(self.policy, self.execution, self.model.kind),
+            ]
+        )
+        return self
