@@ -109,7 +109,7 @@ def _profile(maps: FieldMaps, name: str) -> Picture:
     first, last = maps.extent[:2] if along_x else maps.extent[2:]
     size = maps.prior.mean.size
     x = first + (np.arange(size) + 0.5) * (last - first) / size
-    figure, axes = canvas(7.2, 2.8)
+    figure, axes = canvas(4.2, 2.5)
     _profile_band(axes, x, maps.prior, "prior")
     if maps.posterior is not None:
         _profile_band(axes, x, maps.posterior, "posterior")
@@ -117,7 +117,8 @@ def _profile(maps: FieldMaps, name: str) -> Picture:
         axes.plot(x, maps.truth.ravel(), color=LIGHT["truth"], linewidth=1.1, linestyle=(0, (4, 2)))
     axes.set_xlabel("x" if along_x else "y")
     alt = f"Profile of {maps.label}: prior mean {_range(maps.prior.mean)}."
-    return Picture("Profile", "mean, with a band of one spread to either side", to_svg(figure, name, alt))
+    note = "mean, and one spread to either side: prior grey, posterior blue, truth dashed"
+    return Picture("Profile", note, to_svg(figure, name, alt))
 
 
 def _profile_band(axes: Axes, x: FloatArray, moments: Moments, name: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from daflow.ports import FloatArray, ObservationTable
@@ -18,6 +19,7 @@ from daflow.report.wording import number
 
 PANELS_SHOWN: Final = 12
 POINTS_SHOWN: Final = 150
+BY_RANK: Final = "observations, in rising order of value"
 QUANTILES: Final = (0.05, 0.5, 0.95)
 
 
@@ -61,6 +63,8 @@ def _panel(contents: ReportContents, misfit: GroupMisfit, name: str) -> Picture:
         color=LIGHT["ink"],
     )
     axes.set_xlabel(axis.label)
+    if axis.label == BY_RANK:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     note = f"misfit {number(misfit.prior)}"
     if misfit.posterior is not None:
         note += f" → {number(misfit.posterior)}"
@@ -99,8 +103,7 @@ def _along_time(table: ObservationTable, group: Group) -> _Axis | None:
 def _along_rank(table: ObservationTable, group: Group) -> _Axis:
     order = np.argsort(table["value"][group.rows], kind="stable")
     kept, thinned = _thinned(len(order))
-    label = "observations, in rising order of value"
-    return _Axis(group.rows[order][kept], kept.astype(np.float64) + 1, label, thinned)
+    return _Axis(group.rows[order][kept], kept.astype(np.float64) + 1, BY_RANK, thinned)
 
 
 def _thinned(count: int) -> tuple[NDArray[np.int64], str]:
