@@ -16,6 +16,7 @@
     └── MemberError             one member, while the run goes on        a fact in the journal
         ├── ModelFailed             the model said no
         ├── ModelTimeout            the model took longer than the policy allows
+        ├── MemberLost              the model was ended from outside: memory, walltime, an operator
         └── OutputInvalid           the model finished, but what it wrote cannot be used
 """
 
@@ -104,6 +105,10 @@ class ModelFailed(MemberError):  # noqa: N818 - a fact about a member, read as o
 
 class ModelTimeout(MemberError):  # noqa: N818 - the same
     """The model took longer than the policy allows."""
+
+
+class MemberLost(MemberError):  # noqa: N818 - the same
+    """The model was ended from outside: it may end otherwise elsewhere."""
 
 
 class OutputInvalid(MemberError):  # noqa: N818 - the same

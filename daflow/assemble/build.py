@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from daflow.assemble.keys import stage_keys
+from daflow.config.external_models import CommandSettings
 from daflow.config.localization import DistanceLocalization, ReachSettings
 from daflow.config.methods import EsMdaSettings, GeometricAlphas
 from daflow.config.observations import TwinObservations
@@ -43,7 +44,12 @@ MODELS: Mapping[str, Callable[[Any], Model]] = {
 
 def model_of(workflow: Workflow) -> Model:
     """Return the forward model."""
-    return MODELS[workflow.model.kind](workflow.model)
+    settings = workflow.model
+    if isinstance(settings, CommandSettings):
+        # A command keeps its own time; both limits hold.
+        limits = [each for each in (settings.timeout, workflow.policy.timeout) if each is not None]
+        settings = settings.model_copy(update={"timeout": min(limits, default=None)})
+    return MODELS[settings.kind](settings)
 
 
 def observed_of(workflow: Workflow, model: Model) -> Observations | TwinObserver:

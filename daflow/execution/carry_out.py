@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from daflow.errors import DaflowError, OutputInvalid, StoreError
+from daflow.errors import DaflowError, MemberLost, OutputInvalid, StoreError
 from daflow.execution import analysis, member
 from daflow.execution.workbench import Stopwatch, Workbench
 from daflow.names import Phase, Status
@@ -64,6 +64,8 @@ def _verdict(error: Exception) -> tuple[Status, str]:
         return Status.BLOCKED, str(error)
     if isinstance(error, OutputInvalid):
         return Status.INVALID, str(error)
+    if isinstance(error, MemberLost):
+        return Status.LOST, str(error)
     if isinstance(error, MemoryError):
         return Status.LOST, f"out of memory: {error}"
     if isinstance(error, DaflowError):

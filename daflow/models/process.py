@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from daflow.errors import ModelFailed, ModelTimeout
+from daflow.errors import MemberLost, ModelFailed, ModelTimeout
 
 GRACE_SECONDS: Final = 5.0
 """What a command has between being asked to stop (SIGTERM) and being ended (SIGKILL)."""
@@ -98,10 +98,14 @@ def run_command(
     )
 
 
+FROM_OUTSIDE: Final = frozenset({"SIGKILL", "SIGTERM", "SIGXCPU"})
+"""Signals that others send: the memory limit, the batch system, an operator."""
+
+
 def check_ending(
     ending: Ending, program: str, success_codes: Sequence[int], timeout: float | None, log_dir: Path
 ) -> None:
-    """Raise `ModelTimeout` or `ModelFailed` unless the command succeeded, with its last words."""
+    """Raise unless the command succeeded: timed out, lost from outside, or failed; with its last words."""
     if ending.ended_by == "timeout":
         raise ModelTimeout(
             f"{program}: ended after {ending.seconds:.1f} s" + tail_of(log_dir),
@@ -109,18 +113,17 @@ def check_ending(
             do="raise 'timeout' if the program was still at work; else see its logs",
         )
     if ending.ended_by != "itself":
-        raise ModelFailed(
+        raise MemberLost(
             f"{program}: ended from outside ({ending.ended_by})" + tail_of(log_dir),
             do="look for who stopped it: batch system, operator",
         )
-    if ending.signal is not None:
-        outside = ending.signal in {"SIGKILL", "SIGTERM", "SIGXCPU"}
-        raise ModelFailed(
+    if ending.signal in FROM_OUTSIDE:
+        raise MemberLost(
             f"{program}: killed by {ending.signal}" + tail_of(log_dir),
-            do="look for what killed it: memory limit, batch system, an operator"
-            if outside
-            else "see its logs",
+            do="look for what killed it: memory limit, batch system, an operator",
         )
+    if ending.signal is not None:
+        raise ModelFailed(f"{program}: killed by {ending.signal}" + tail_of(log_dir), do="see its logs")
     if ending.exit_code not in success_codes:
         raise ModelFailed(
             f"{program}: exit code {ending.exit_code}" + tail_of(log_dir),

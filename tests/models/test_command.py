@@ -18,7 +18,15 @@ import numpy as np
 import pytest
 
 from daflow.config.external_models import CommandSettings
-from daflow.errors import ConfigError, DataError, ModelFailed, ModelTimeout, OutputInvalid, StoreError
+from daflow.errors import (
+    ConfigError,
+    DataError,
+    MemberLost,
+    ModelFailed,
+    ModelTimeout,
+    OutputInvalid,
+    StoreError,
+)
 from daflow.models import command as command_module
 from daflow.models import process
 from daflow.models.command import Command
@@ -154,9 +162,12 @@ def test_that_the_last_words_are_standard_output_where_standard_error_is_empty(m
         Command(settings("sh", "-c", "echo out of cheese; exit 1")).forecast(member())
 
 
-@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
-def test_that_death_by_a_signal_is_named(member, number):
-    with pytest.raises(ModelFailed, match=f"killed by {number.name}"):
+@pytest.mark.parametrize(
+    ("number", "fact"),
+    [(signal.SIGSEGV, ModelFailed), (signal.SIGKILL, MemberLost), (signal.SIGTERM, MemberLost)],
+)
+def test_that_a_signal_from_outside_loses_a_member_and_its_own_fails_it(member, number, fact):
+    with pytest.raises(fact, match=f"killed by {number.name}"):
         Command(settings("sh", "-c", f"kill -{int(number)} $$")).forecast(member())
 
 
