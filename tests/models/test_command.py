@@ -267,7 +267,7 @@ def test_that_a_launcher_told_to_stop_ends_the_program(member):
 
     thread = threading.Thread(target=stop)
     thread.start()
-    with pytest.raises(ModelFailed, match="ended from outside"):
+    with pytest.raises(MemberLost, match="ended from outside"):
         Command(settings("sh", "-c", "echo $$ > pid; sleep 60")).forecast(given)
     thread.join()
     assert gone(seen[0])
