@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -170,12 +171,8 @@ def _unknown_kind(error: ErrorDetails, place: Place) -> Problem:
 
 
 def _unknown_word(error: ErrorDetails, place: Place) -> Problem:
-    words = [str(word) for word in place.node.get("enum", [place.node.get("const", "")])]
-    allowed = ", ".join(words)
-    if "oneOf" in place.holder:
-        allowed = _forms(place.holder)
-    elif words == [""]:
-        allowed = str(error.get("ctx", {}).get("expected", ""))
+    words = re.findall(r"'([^']*)'", error["ctx"]["expected"])
+    allowed = _forms(place.holder) if "oneOf" in place.holder else ", ".join(words)
     return Problem(
         "", f"there is no such choice{_meant(error['input'], words)}", _got(error["input"]), allowed
     )

@@ -127,7 +127,7 @@ class KeepSettings(Section):
     every: int = Field(
         default=1,
         ge=1,
-        description="Every so many in the order of time, from the last back, by name and kind.",
+        description="Of each name and kind, the first in time and then every so many; 1: all.",
     )
     kinds: tuple[Text, ...] | None = Field(
         default=None, min_length=1, description="The kinds that are observed; null: all."

@@ -35,7 +35,7 @@ class Workflow(Section):
     seed: int = Field(
         default=0, ge=0, le=LARGEST_SEED, description="All random numbers follow from it. No unit."
     )
-    ensemble: EnsembleSettings = Field(default=EnsembleSettings(), description="How many members there are.")
+    ensemble: EnsembleSettings = Field(default=EnsembleSettings(), description="The members of the ensemble.")
     grids: Mapping[Name, GridSettings] = Field(
         default_factory=dict, description="Grids by name, for the variables that lie on one."
     )
@@ -49,10 +49,8 @@ class Workflow(Section):
         default=NoLocalization(), description="How far an observation reaches."
     )
     execution: ExecutionSettings = Field(default=LocalExecution(), description="Where members run.")
-    policy: PolicySettings = Field(
-        default=PolicySettings(), description="What follows when a member fails, is lost or takes too long."
-    )
-    storage: StorageSettings = Field(default=StorageSettings(), description="The run's arrays.")
+    policy: PolicySettings = Field(default=PolicySettings(), description="What follows when something fails.")
+    storage: StorageSettings = Field(default=StorageSettings(), description="How the arrays are stored.")
 
     def layout_variables(self) -> tuple[Variable, ...]:
         """Return the variables in the order of ``parameters``, one behind the other along ``state``."""

@@ -17,6 +17,7 @@ from daflow.errors import ConfigError
 
 MOST_NODES: Final = 100_000
 """No workflow needs so many values; aliases of aliases of aliases would make a billion."""
+MOST_DEPTH: Final = 50
 RESOLVERS: Final = (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
     ("int", r"[-+]?[0-9]+", "-+0123456789"),
@@ -106,8 +107,8 @@ def _lines(root: yaml.Node, source: str) -> Iterator[tuple[KeyPath, int]]:
     while stack:
         path, node = stack.pop()
         n_nodes += 1
-        if n_nodes > MOST_NODES:
-            allowed = f"{MOST_NODES} values"
+        if n_nodes > MOST_NODES or len(path) > MOST_DEPTH:
+            allowed = f"{MOST_NODES} values, {MOST_DEPTH} deep"
             raise ConfigError(f"{source}: too large, or an alias holds itself", allowed=allowed)
         yield path, node.start_mark.line + 1
         if isinstance(node, yaml.SequenceNode):
