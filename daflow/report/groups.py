@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,9 @@ from daflow.numerics.diagnostics import normalized_misfit
 from daflow.ports import FloatArray, ObservationTable
 from daflow.report.contents import ReportContents, StepPredictions
 
-EVERYTHING = "all observations"
+EVERYTHING: Final = "all observations"
+LARGEST: Final = 1e200
+"""A misfit that overflows is told as this: a prediction may be finite and its square not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +76,18 @@ def group_misfits(contents: ReportContents) -> list[GroupMisfit]:
 
 def member_misfits(contents: ReportContents) -> list[FloatArray]:
     """Return a step's misfit per observation of each member (n_members,), step by step."""
-    table = contents.observations
-    return [
-        normalized_misfit(each.predicted, table["value"], table["error_std"]) for each in contents.predictions
-    ]
+    everything = np.arange(contents.n_obs)
+    return [_misfits(contents.observations, each, everything) for each in contents.predictions]
 
 
 def _mean_misfit(table: ObservationTable, forecast: StepPredictions, rows: NDArray[np.int64]) -> float:
-    misfit = normalized_misfit(forecast.predicted[:, rows], table["value"][rows], table["error_std"][rows])
-    return float(misfit.mean())
+    return float(_misfits(table, forecast, rows).mean())
+
+
+def _misfits(table: ObservationTable, forecast: StepPredictions, rows: NDArray[np.int64]) -> FloatArray:
+    with np.errstate(over="ignore"):
+        found = normalized_misfit(forecast.predicted[:, rows], table["value"][rows], table["error_std"][rows])
+    return np.minimum(found, LARGEST)
 
 
 def _label(columns: Sequence[NDArray[np.str_]], row: int) -> str:

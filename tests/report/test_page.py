@@ -199,6 +199,15 @@ def test_that_one_observation_one_member_and_a_perfect_fit_are_drawn(make_conten
     assert "all observations" in page.text
 
 
+def test_that_predictions_beyond_all_measure_are_drawn(make_contents):
+    table = {"value": np.zeros(3), "error_std": np.ones(3)}
+    steps = [
+        StepPredictions(step, range(4), np.full((4, 3), 1e200 if step == 0 else 1.0)) for step in range(2)
+    ]
+    text = render(make_contents(observations=table, predictions=steps, truth=None, maps=()))
+    assert "1.00e+200 → 1.00" in Page(text).text
+
+
 def test_that_what_is_left_out_is_counted(make_contents, make_maps):
     given = make_contents(n_times=10)
     table = dict(given.observations) | {"well": np.array([f"W{i:02d}" for i in range(given.n_obs)])}
@@ -240,6 +249,15 @@ def test_that_dates_are_a_time_axis(make_contents):
     dates = np.datetime64("2030-01-01") + given.observations["time"].astype(int).astype("timedelta64[D]")
     text = render(make_contents(observations=dict(given.observations) | {"time": dates}, maps=()))
     assert "2030-0" in text
+
+
+def test_that_times_that_are_no_times_give_way_to_ranks(make_contents):
+    given = make_contents()
+    for times in (np.full(given.n_obs, np.nan), np.full(given.n_obs, "Monday")):
+        text = render(
+            make_contents(observations=dict(given.observations) | {"time": times}, maps=(), n_forecasts=1)
+        )
+        assert text.count("observations, in rising order of value") == 4
 
 
 def test_that_names_may_be_long_and_in_any_script(make_contents, make_maps):
