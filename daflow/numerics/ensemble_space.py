@@ -8,12 +8,17 @@ printed, subtracts nothing (Evensen, 2009, Data Assimilation, section 14; Hunt e
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
-from daflow.numerics.innovation import InnovationCovariance
+from daflow.numerics.innovation import InnovationCovariance, not_positive
 from daflow.numerics.linalg import cholesky, cholesky_solve
 from daflow.numerics.validation import FloatArray
+
+LARGEST_SIGNAL: Final = 1e14
+"""Variance of the predictions over that of their errors, summed: beyond it fewer than two digits are left
+of what is as large as the errors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +60,16 @@ class EnsembleSpaceInversion:
 
 
 def prepare_ensemble_space(innovation: InnovationCovariance, _truncation: float) -> EnsembleSpaceInversion:
-    """Factorize I + ZZ' by Cholesky."""
+    """Factorize I + ZZ' by Cholesky.
+
+    Raises
+    ------
+    CombinationError
+        ZZ' is so large that rounding hides the identity.
+    """
     whitened = innovation.whitened_anomalies()
     gram = whitened @ whitened.T
+    if not gram.trace() < LARGEST_SIGNAL:
+        raise not_positive(innovation)
     gram[np.diag_indices_from(gram)] += 1.0
     return EnsembleSpaceInversion(innovation, whitened, cholesky(gram))

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from daflow.errors import CombinationError, DataError
 from daflow.numerics.covariance import Covariance
 from daflow.numerics.validation import FloatArray
 
@@ -49,7 +50,7 @@ class InnovationCovariance:
         """Return S as a matrix (n_obs, n_obs)."""
         matrix = self.signal()
         matrix += self.alpha * self.obs_error.dense()
-        return matrix
+        return still_finite(matrix)
 
     def signal(self) -> FloatArray:
         """Return the tapered covariance of the predictions (n_obs, n_obs)."""
@@ -81,7 +82,7 @@ class InnovationCovariance:
         """
         whitened = self.whiten(self.anomalies)
         whitened /= np.sqrt(self.n_members - 1)
-        return whitened
+        return still_finite(whitened)
 
 
 class PreparedInversion(Protocol):
@@ -98,3 +99,41 @@ class PreparedInversion(Protocol):
     def gain_rows(self) -> FloatArray:
         """Return ``Y @ inv(S)`` (n_members, n_obs)."""
         ...
+
+
+def not_positive(innovation: InnovationCovariance) -> CombinationError:
+    """Return the error of an innovation covariance that is not positive definite."""
+    if innovation.obs_obs_taper is None:
+        return CombinationError(
+            "rounding hides the observation error: the spread of the predictions dwarfs it",
+            got="an innovation covariance that is singular in float64",
+            do="use inversion subspace_rescaled; check the units of the observation errors",
+        )
+    return CombinationError(
+        "the tapered innovation covariance is not positive definite",
+        got=f"smallest eigenvalue {float(np.linalg.eigvalsh(innovation.dense())[0]):.6g}",
+        allowed="an obs-obs taper that is positive semidefinite: Gaspari-Cohn, exponential, Gaussian",
+        do="use such a taper with one length for all observations",
+    )
+
+
+def quiet_overflow() -> np.errstate:
+    """Keep numpy's warnings back where `still_finite` looks at what comes out."""
+    return np.errstate(over="ignore", invalid="ignore")
+
+
+def still_finite(array: FloatArray) -> FloatArray:
+    """Return an array that came out of finite numbers, if its own are finite.
+
+    Raises
+    ------
+    DataError
+        They are not.
+    """
+    if not np.isfinite(array).all():
+        raise DataError(
+            "the update overflows",
+            got="numbers that are not finite out of finite input",
+            do="check the units of alpha, observation errors and predictions: they differ by too much",
+        )
+    return array

@@ -31,7 +31,7 @@ from typing import Final
 
 from daflow.errors import CombinationError, ConfigError
 from daflow.numerics.ensemble_space import prepare_ensemble_space
-from daflow.numerics.innovation import InnovationCovariance, PreparedInversion
+from daflow.numerics.innovation import InnovationCovariance, PreparedInversion, quiet_overflow
 from daflow.numerics.observation_space import (
     prepare_cholesky,
     prepare_least_squares,
@@ -155,7 +155,10 @@ def prepare_inversion(
     Raises
     ------
     ConfigError, CombinationError
-        As `check_inversion`; or the tapered covariance is not positive definite.
+        As `check_inversion`; or the innovation covariance is not positive definite to rounding.
+    DataError
+        It overflows.
     """
     inversion = check_inversion(name, truncation, obs_obs_taper=innovation.obs_obs_taper is not None)
-    return inversion.prepare(innovation, truncation)
+    with quiet_overflow():
+        return inversion.prepare(innovation, truncation)

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from daflow.errors import CombinationError
-from daflow.numerics.innovation import InnovationCovariance
+from daflow.numerics.innovation import InnovationCovariance, not_positive
 from daflow.numerics.linalg import cholesky, cholesky_solve, n_keep
 from daflow.numerics.validation import FloatArray
 
@@ -90,19 +89,3 @@ def prepare_tapered_rescaled(
         return exact.solve(rows) - innovation.whiten_adjoint(coefficients @ dropped.T)
 
     return ObservationSpaceInversion(innovation.anomalies, apply)
-
-
-def not_positive(innovation: InnovationCovariance) -> CombinationError:
-    """Return the error of an innovation covariance that is not positive definite."""
-    if innovation.obs_obs_taper is None:
-        return CombinationError(
-            "the innovation covariance is not positive definite to rounding",
-            got="predictions whose spread dwarfs the observation errors",
-            do="use inversion subspace_rescaled, or recondition the observation-error covariance",
-        )
-    return CombinationError(
-        "the tapered innovation covariance is not positive definite",
-        got=f"smallest eigenvalue {float(np.linalg.eigvalsh(innovation.dense())[0]):.6g}",
-        allowed="an obs-obs taper that is positive semidefinite: Gaspari-Cohn, exponential, Gaussian",
-        do="use such a taper with one length for all observations",
-    )

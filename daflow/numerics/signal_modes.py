@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from daflow.errors import CombinationError
-from daflow.numerics.innovation import InnovationCovariance
+from daflow.numerics.innovation import InnovationCovariance, still_finite
 from daflow.numerics.linalg import Modes, cholesky, cholesky_solve, modes_of, n_keep
 from daflow.numerics.validation import FloatArray
 
@@ -70,7 +70,7 @@ def prepare_subspace_rescaled(innovation: InnovationCovariance, truncation: floa
 
 
 def _whitened_modes(innovation: InnovationCovariance, modes: Modes, kept: int) -> WhitenedModes:
-    gains = 1 / (1 + modes.values**2)
+    gains = 1 / (1 + still_finite(modes.values**2))
     gains[kept:] = 0.0
     return WhitenedModes(innovation, modes, gains)
 
@@ -131,4 +131,4 @@ def prepare_subspace(innovation: InnovationCovariance, truncation: float) -> Gal
     modes = Modes(every.members[:, :kept], every.values[:kept], every.basis[:, :kept])
     inner = innovation.alpha * (innovation.obs_error.multiply(modes.basis.T) @ modes.basis)
     inner[np.diag_indices_from(inner)] += modes.values**2 / (innovation.n_members - 1)
-    return GalerkinSubspace(modes, cholesky(inner), every.values.size)
+    return GalerkinSubspace(modes, cholesky(still_finite(inner)), every.values.size)

@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike
 
 from daflow.errors import DataError
 from daflow.numerics.covariance import Covariance, as_covariance
-from daflow.numerics.innovation import InnovationCovariance, PreparedInversion
+from daflow.numerics.innovation import InnovationCovariance, PreparedInversion, quiet_overflow, still_finite
 from daflow.numerics.inversion import check_inversion, prepare_inversion
 from daflow.numerics.linalg import anomalies_of
 from daflow.numerics.tapered_product import checked_taper, is_sparse, tapered_increment
@@ -288,29 +288,23 @@ def _read_obs_obs_taper(taper: Any, n_obs: int) -> FloatArray | None:
 
 def _centred_weights(given: _Given) -> FloatArray:
     """Return W (n_members, n_members), rows of sum zero: the increment is ``W @ anomalies``."""
-    weights = given.prepared.project(given.mismatch)
-    weights /= given.n_members - 1
-    weights -= weights.mean(axis=1, keepdims=True)
-    return _still_finite(weights)
+    with quiet_overflow():
+        weights = given.prepared.project(given.mismatch)
+        weights /= given.n_members - 1
+        weights -= weights.mean(axis=1, keepdims=True)
+    return still_finite(weights)
 
 
 def _covariance_factors(given: _Given) -> TaperedFactors:
     left = given.anomalies / (given.n_members - 1)
-    return TaperedFactors(left, _still_finite(given.prepared.solve(given.mismatch)))
+    with quiet_overflow():
+        right = given.prepared.solve(given.mismatch)
+    return TaperedFactors(left, still_finite(right))
 
 
 def _gain_factors(given: _Given) -> TaperedFactors:
-    left = given.prepared.gain_rows()
-    left /= given.n_members - 1
-    left -= left.mean(axis=0)
-    return TaperedFactors(_still_finite(left), given.mismatch)
-
-
-def _still_finite(factor: FloatArray) -> FloatArray:
-    if not np.isfinite(factor).all():
-        raise DataError(
-            "the update overflows",
-            got="numbers that are not finite out of finite input",
-            do="check the units of alpha, observation errors and predictions: they differ by too much",
-        )
-    return factor
+    with quiet_overflow():
+        left = given.prepared.gain_rows()
+        left /= given.n_members - 1
+        left -= left.mean(axis=0)
+    return TaperedFactors(still_finite(left), given.mismatch)
