@@ -131,7 +131,8 @@ class Run:
         """
         if (Phase.TRUTH, 0) not in self._progress().survivors:
             raise DataError(f"the run in {self.folder} has no truth (yet)", do="use a twin experiment's run")
-        return self._unstacked(self._open("truth")[PARAMETERS]).isel({MEMBER: 0}, drop=True)
+        truth: xr.Dataset = self._unstacked(self._open("truth")[PARAMETERS]).isel({MEMBER: 0}, drop=True)
+        return truth
 
     def report(self, path: Path | None = None) -> Path:
         """Write the report, one HTML file; return where it is (``report.html`` in the run's folder)."""

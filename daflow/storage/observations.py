@@ -83,4 +83,4 @@ def _error_array(name: str, values: NDArray[Any]) -> tuple[tuple[str, ...], NDAr
 
 
 def _plain(values: NDArray[Any]) -> NDArray[Any]:
-    return values.astype(str) if values.dtype.kind in "OT" else values
+    return np.array(values.tolist(), dtype=str) if values.dtype.kind in "OT" else values
