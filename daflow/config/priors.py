@@ -11,7 +11,9 @@ from pydantic import Field, model_validator
 
 from daflow.config.grids import Axis
 from daflow.config.section import InputPath, Positive, Problem, Section, refuse
+from daflow.numerics.variograms import ROUGHEST, SMOOTHEST
 
+VariogramModel = Literal["spherical", "exponential", "gaussian", "matern"]
 Row = Annotated[int, Field(ge=0)]
 Bounds = tuple[float, float]
 """No value lies below the first or above the second."""
@@ -145,12 +147,18 @@ class GaussianFieldPrior(Section):
     kind: Literal["gaussian_field"] = Field(default="gaussian_field", description="A Gaussian random field.")
     mean: float = Field(description="The mean, in the variable's unit.")
     std: Positive = Field(description="The standard deviation, in the variable's unit.")
-    variogram: Literal["spherical", "exponential", "gaussian"] = Field(
+    variogram: VariogramModel = Field(
         default="spherical", description="How the correlation falls with distance."
+    )
+    smoothness: float | None = Field(
+        default=None,
+        ge=ROUGHEST,
+        le=SMOOTHEST,
+        description="Of matern, which needs it: 0.5 is exponential, large is gaussian. No unit.",
     )
     lengths: Mapping[Axis, Positive] = Field(
         description="Range along each axis of the grid, in the grid's unit of length: where the correlation "
-        "reaches 0 (spherical) or 0.05 (exponential, gaussian). Before the turn by 'angle'."
+        "reaches 0 (spherical) or 0.05 (the others). Before the turn by 'angle'."
     )
     angle: float = Field(
         default=0.0, description="Degrees by which the range along x is turned from x towards y."
@@ -162,9 +170,15 @@ class GaussianFieldPrior(Section):
         return -inf, inf
 
     @model_validator(mode="after")
-    def _a_turn_needs_a_plane(self) -> Self:
-        refuse(angle_without_plane(self.lengths, self.angle))
+    def _can_be_drawn(self) -> Self:
+        refuse([*angle_without_plane(self.lengths, self.angle), *self._smoothness_problems()])
         return self
+
+    def _smoothness_problems(self) -> Iterator[Problem]:
+        if self.variogram == "matern" and self.smoothness is None:
+            yield Problem("smoothness", "matern needs it", None, f"{ROUGHEST} to {SMOOTHEST}")
+        if self.variogram != "matern" and self.smoothness is not None:
+            yield Problem("smoothness", f"{self.variogram} has none", self.smoothness, "null, or matern")
 
 
 def angle_without_plane(lengths: Mapping[Axis, float], angle: float) -> Iterator[Problem]:

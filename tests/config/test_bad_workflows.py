@@ -238,6 +238,21 @@ BAD: list[tuple[str, str, str, list[str]]] = [
     ("seed: 7", "storage: {slice_size: 0}", "storage.slice_size", ["at least 1"]),
     ("seed: 7", "storage: {slice_size: big}", "storage.slice_size", ["'auto' or a whole number"]),
     ("seed: 7", "storage: {dtype: float16}", "storage.dtype", ["float64, float32"]),
+    (
+        "std: 1.0",
+        "std: 1.0, smoothness: 2",
+        "parameters.permeability.prior.smoothness",
+        ["spherical has none"],
+    ),
+    ("std: 1.0", "std: 1.0, variogram: matern", "parameters.permeability.prior.smoothness", ["0.1 to 20"]),
+    ("std: 1.0", "std: 1.0, variogram: matern, smoothness: 0", "prior.smoothness", ["at least 0.1"]),
+    (
+        "kind: twin\n",
+        "kind: file\n  path: o.csv\n  columns: {x: y}\n",
+        "observations.columns.y",
+        ["same column"],
+    ),
+    ("kind: twin", "kind: twin\n  keep: {kinds: []}", "observations.keep.kinds", ["at least 1"]),
 ]
 
 JARGON = re.compile(

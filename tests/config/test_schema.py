@@ -13,11 +13,13 @@ from daflow.config.grids import EnsembleSettings, GridSettings
 from daflow.config.load import from_json, to_json, workflow_from
 from daflow.config.localization import DistanceLocalization, Family, ReachSettings
 from daflow.config.methods import Inversion
-from daflow.config.priors import ArrayPrior, NormalPrior, TruncatedNormalPrior
+from daflow.config.priors import ArrayPrior, NormalPrior, TruncatedNormalPrior, VariogramModel
 from daflow.config.schema import Workflow
 from daflow.config.storage import LARGEST_CHUNK, LARGEST_SLAB, slice_size
+from daflow.errors import ConfigError
 from daflow.numerics.inversion import INVERSIONS
 from daflow.numerics.tapers import TAPERS
+from daflow.numerics.variograms import MODELS as VARIOGRAMS
 from daflow.records import Grid, Variable
 
 NORMAL = {"kind": "normal", "mean": 0.0, "std": 1.0}
@@ -132,7 +134,7 @@ def test_that_a_grid_has_the_usual_names_where_none_are_given(
 def test_that_two_grids_cannot_share_a_dimension() -> None:
     grids = {"fine": {"shape": [4]}, "coarse": {"shape": [2]}}
     parameters = {name: {"grid": name, "prior": NORMAL} for name in grids}
-    with pytest.raises(Exception, match="dimension 'column' is another one in 'on_fine'"):
+    with pytest.raises(ConfigError, match="dimension 'column' is another one in 'on_fine'"):
         workflow(grids=grids, parameters={f"on_{name}": one for name, one in parameters.items()})
 
 
@@ -197,7 +199,7 @@ def test_that_a_transform_takes_what_its_prior_can_draw(
 
 def test_that_a_constant_on_the_edge_of_a_transform_is_refused() -> None:
     prior = {"kind": "constant", "value": 0.0}
-    with pytest.raises(Exception, match="'log' cannot take"):
+    with pytest.raises(ConfigError, match="'log' cannot take"):
         workflow(parameters={"a": {"prior": prior, "transform": {"kind": "log"}}})
 
 
@@ -210,6 +212,30 @@ def test_that_a_command_may_be_timed_beside_others() -> None:
 def test_that_tapers_and_inversions_have_the_names_of_the_numerics() -> None:
     assert set(Family.__args__) == set(TAPERS)
     assert set(Inversion.__args__) == set(INVERSIONS)
+    assert set(VariogramModel.__args__) == set(VARIOGRAMS)
+
+
+def test_that_a_workflow_needs_something_to_estimate() -> None:
+    with pytest.raises(ConfigError, match="parameters: nothing to estimate"):
+        workflow(parameters={})
+
+
+def test_that_a_grid_that_is_nowhere_is_refused_where_there_are_none() -> None:
+    with pytest.raises(ConfigError, match="none is declared"):
+        workflow(parameters={"a": {"grid": "field", "prior": NORMAL}})
+
+
+def test_that_a_default_error_speaks_for_every_kind() -> None:
+    observations = {"kind": "twin", "error": {"default": {"relative": 0.1}}, "keep": {"kinds": ["W", "P"]}}
+    assert workflow(observations=observations).observations.model_dump()["keep"]["kinds"] == ("W", "P")
+
+
+def test_that_observations_from_a_file_need_no_truth() -> None:
+    prior = {"kind": "array", "file": "p.npz"}
+    made = workflow(
+        parameters={"a": {"prior": prior}}, observations={"kind": "file", "path": "observations.csv"}
+    )
+    assert made.observations.model_dump()["error"] == {"kind": "diagonal"}
 
 
 @pytest.mark.parametrize(
