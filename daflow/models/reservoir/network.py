@@ -8,6 +8,7 @@ share a face, or between a cell and a well completed in it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import hypot, log
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,11 +97,11 @@ def well_index(permeability: FloatArray, cell_size: tuple[float, float, float], 
         Of the well, m; less than `equivalent_radius`.
     """
     thickness = cell_size[2]
-    drop = np.log(equivalent_radius(cell_size) / radius)
-    return DARCY * 2.0 * np.pi * thickness * permeability / drop
+    drop = log(equivalent_radius(cell_size) / radius)
+    return (DARCY * 2.0 * np.pi * thickness / drop) * permeability
 
 
 def equivalent_radius(cell_size: tuple[float, float, float]) -> float:
     """Return the distance from a well, m, at which the pressure is that of its cell (Peaceman 1983)."""
     dx, dy, _ = cell_size
-    return 0.14 * float(np.hypot(dx, dy))
+    return 0.14 * hypot(dx, dy)

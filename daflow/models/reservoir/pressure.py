@@ -8,8 +8,10 @@ that order.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import SuperLU, splu
 
@@ -27,8 +29,8 @@ class Pattern:
     """
 
     rank: IntArray
-    indices: IntArray
-    indptr: IntArray
+    indices: NDArray[np.int32]
+    indptr: NDArray[np.int32]
     places: IntArray
     inner: IntArray
     outer: IntArray
@@ -98,7 +100,9 @@ def solve(
     return known + datum
 
 
-def _factor(matrix: sparse.csc_array, order: str) -> SuperLU:
+def _factor(
+    matrix: sparse.csc_array[np.float64], order: Literal["NATURAL", "MMD_AT_PLUS_A"]
+) -> SuperLU[np.float64]:
     """Factor a symmetric, diagonally dominant matrix: no pivoting, which would undo the order."""
     try:
         return splu(matrix, permc_spec=order, diag_pivot_thresh=0.0, options={"SymmetricMode": True})

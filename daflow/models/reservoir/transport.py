@@ -77,13 +77,14 @@ def plan(throughput: FloatArray, days: float, steepest: float) -> Plan:
         The largest slope of the fractional flow.
     """
     needed = days * steepest * throughput
-    order = np.argsort(-needed, kind="stable")
+    falling = -np.sort(-needed)
     counts = np.array([0, *(2**k for k in range(needed.size.bit_length() - 1))])
-    steps = np.maximum(np.ceil(needed[order[counts]]), 1.0)
-    parts = np.ceil(needed[order[0]] / steps)
+    steps = np.maximum(np.ceil(falling[counts]), 1.0)
+    parts = np.ceil(falling[0] / steps)
     cost = steps * (OVERHEAD + needed.size + np.where(parts > 1.0, parts * (OVERHEAD + counts), 0.0))
     best = int(np.argmin(cost))
-    return Plan(int(steps[best]), max(int(parts[best]), 1), np.sort(order[: counts[best]]))
+    # All cells above the limit, not a number of them: mirror images are treated alike.
+    return Plan(int(steps[best]), max(int(parts[best]), 1), np.flatnonzero(needed > steps[best]))
 
 
 def advance(
@@ -116,18 +117,48 @@ def advance(
             do="look for cells with almost no pore volume, or for wells with extreme rates",
         )
     step = days / cut.steps
-    busy = cut.busy
-    rows = flow.matrix[busy] if busy.size else None
+    busy = _Busy.of(flow, cut, step)
     saturation = saturation.copy()
     passed = np.zeros_like(saturation)
     for _ in range(cut.steps):
         share = fluids.fractional_flow(saturation)
-        if rows is not None:
-            brought = rows @ share + flow.injected[busy]
-            share[busy] = _busy_share(...)
+        if cut.parts > 1:
+            share[cut.busy] = busy.mean_share(fluids, saturation, share)
         passed += share
         change = flow.matrix @ share
         change += flow.injected
         change *= step
         saturation += change
     return saturation, passed / cut.steps
+
+
+@dataclass(frozen=True, slots=True)
+class _Busy:
+    """The cells that take small steps, as a system of their own within the grid's."""
+
+    cells: IntArray
+    rows: sparse.csr_array
+    among: sparse.csr_array
+    injected: FloatArray
+    part: float
+    parts: int
+
+    @classmethod
+    def of(cls, flow: Transport, cut: Plan, step: float) -> _Busy:
+        rows = flow.matrix[cut.busy]
+        among = rows[:, cut.busy].tocsr()
+        return cls(cut.busy, rows, among, flow.injected[cut.busy], step / cut.parts, cut.parts)
+
+    def mean_share(self, fluids: Fluids, saturation: FloatArray, share: FloatArray) -> FloatArray:
+        """Return the mean fractional flow out of these cells over a step; their surroundings hold still."""
+        here, now = saturation[self.cells], share[self.cells]
+        brought = self.rows @ share - self.among @ now + self.injected
+        total = np.zeros_like(now)
+        for _ in range(self.parts):
+            total += now
+            change = self.among @ now
+            change += brought
+            change *= self.part
+            here += change
+            now = fluids.fractional_flow(here)
+        return total / self.parts
