@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
-from zipfile import BadZipFile
+from zipfile import BadZipFile, is_zipfile
+from zlib import error as ZlibError  # noqa: N812 - it is a class
 
 import numpy as np
 import xarray as xr
@@ -26,7 +27,7 @@ REAL_KINDS: Final = "biuf"
 ARCHIVES_KEPT: Final = 4
 """How many arrays of .npz archives a process keeps."""
 _ZARR_MARKS: Final = ("zarr.json", ".zgroup", ".zarray")
-_UNREADABLE: Final = (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, BadZipFile)
+_UNREADABLE: Final = (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, BadZipFile, ZlibError)
 """What readers raise over a file that is not what its name says, or that was cut short."""
 
 
@@ -157,7 +158,8 @@ def open_labelled(file: Path) -> xr.Dataset:
     with _reading(file):
         if _format_of(file) == ".zarr":
             # Consolidated metadata are a copy that may be missing or old.
-            return xr.open_zarr(file, consolidated=False, **settings)
+            opened: xr.Dataset = xr.open_zarr(file, consolidated=False, **settings)
+            return opened
         return xr.open_dataset(file, engine="h5netcdf", cache=False, **settings)
 
 
@@ -213,13 +215,17 @@ def _choose(file: Path, there: Sequence[str | None], name: str | None, default: 
 
 
 def _npy(file: Path) -> Mapping[str | None, Opener]:
-    return {None: lambda: np.load(file, mmap_mode="r", allow_pickle=False)}
+    return {None: lambda: np.lib.format.open_memmap(file, mode="r")}
 
 
 def _npz(file: Path) -> Mapping[str | None, Opener]:
-    with _reading(file), np.load(file, allow_pickle=False) as archive:
-        names = list(archive.files)
-    stamp = file.stat()
+    with _reading(file), file.open("rb") as raw:
+        if not is_zipfile(raw):
+            raise unreadable(file, "not a zip archive")
+        raw.seek(0)
+        with np.load(raw, allow_pickle=False) as archive:
+            names = list(archive.files)
+        stamp = file.stat()
     return {name: _from_archive(file, name, (stamp.st_mtime_ns, stamp.st_size)) for name in names}
 
 
@@ -231,7 +237,7 @@ def _from_archive(file: Path, name: str, stamp: tuple[int, int]) -> Opener:
 def _unpacked(file: Path, name: str, stamp: tuple[int, int]) -> NDArray[Any]:
     """Return an array of an archive; the stamp tells a file from the one that was there before it."""
     del stamp
-    with np.load(file, allow_pickle=False) as archive:
+    with file.open("rb") as raw, np.load(raw, allow_pickle=False) as archive:
         values: NDArray[Any] = archive[name]
     values.setflags(write=False)
     return values
