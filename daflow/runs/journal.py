@@ -50,6 +50,15 @@ def _lines(path: Path) -> Iterator[tuple[Fact, int]]:
         yield fact, end
 
 
+def _sync_name(path: Path) -> None:
+    """Make the name of a file durable, not only what it holds."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
 class Journal:
     """A journal open for appending; the run's driver alone has one.
 
@@ -59,12 +68,16 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            ends = [end for _, end in _lines(path)]
+            self._end = max((end for _, end in _lines(path)), default=0)
             self._file = path.open("ab", buffering=0)
-            self._end = ends[-1] if ends else 0
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
             self._file.truncate(self._end)
             os.fsync(self._file.fileno())
+            _sync_name(path)
         except OSError as error:
+            self._file.close()
             raise self._unwritable(error) from error
 
     def append(self, fact: Fact) -> None:
@@ -81,10 +94,14 @@ class Journal:
             while rest:
                 rest = rest[self._file.write(rest) :]
             os.fsync(self._file.fileno())
+            self._end += len(line)
         except OSError as error:
             self._file.truncate(self._end)
             raise self._unwritable(error) from error
-        self._end += len(line)
+        except KeyboardInterrupt:
+            # What was not taken to be written must not be there: the next line begins where this one did.
+            self._file.truncate(self._end)
+            raise
 
     def _unwritable(self, error: OSError) -> StoreError:
         return StoreError(
