@@ -8,18 +8,23 @@ import os
 import socket
 import threading
 import time
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Final, Self
 
 import psutil
 
-from daflow.errors import LeaseError
+from daflow.errors import LeaseError, StoreError
 
 RENEW_SECONDS = 10.0
 STALE_SECONDS = 120.0
 """A lease of another machine that was not renewed for so long is taken to be abandoned."""
+
+_LENGTH: Final = 1024
+"""Bytes of a lease, always the same: it is renewed in place, which needs no space and leaves no moment at
+which a reader finds nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +50,13 @@ class Holder:
         if self.host != socket.gethostname():
             return time.time() - self.renewed < STALE_SECONDS
         try:
-            started: float = psutil.Process(self.pid).create_time()
+            process = psutil.Process(self.pid)
+            started: float = process.create_time()
+            # Where nobody waits for it, as in many containers, a dead process keeps its number.
+            ended = process.status() in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
         except psutil.NoSuchProcess:
             return False
-        return abs(started - self.process_started) < 1.0
+        return not ended and abs(started - self.process_started) < 1.0
 
 
 def read_holder(path: Path) -> Holder | None:
@@ -69,32 +77,44 @@ class Lease:
     ------
     daflow.errors.LeaseError
         Another driver holds the run.
+    daflow.errors.StoreError
+        The file cannot be written or locked.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file: IO[str] | None = None
+        self._file: int | None = None
         self._holder = Holder.this_process()
         self._over = threading.Event()
         self._renewer = threading.Thread(target=self._renew, name="daflow-lease", daemon=True)
 
     def __enter__(self) -> Self:
-        file = self._path.open("a+")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            holder = read_holder(self._path)
-            if holder is not None and holder.alive():
-                raise self._refusal(holder)
-        except BlockingIOError as error:
-            file.close()
-            raise self._refusal(read_holder(self._path)) from error
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+            self._take(self._file)
+        except OSError as error:
+            self._let_go()
+            raise StoreError(
+                f"cannot take the lease {self._path}",
+                got=f"{error.strerror} ({type(error).__name__})",
+                allowed="a folder where files can be written and locked",
+                do="free space or mend the permissions there, or put the run on another disk",
+            ) from error
         except LeaseError:
-            file.close()
+            self._let_go()
             raise
-        self._file = file
-        self._write(self._holder)
         self._renewer.start()
         return self
+
+    def _take(self, file: int) -> None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise self._refusal(read_holder(self._path)) from error
+        holder = read_holder(self._path)
+        if holder is not None and holder.alive():
+            raise self._refusal(holder)
+        self._write(file, self._holder)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -102,8 +122,13 @@ class Lease:
         self._over.set()
         self._renewer.join()
         if self._file is not None:
-            self._file.truncate(0)
-            self._file.close()
+            os.ftruncate(self._file, 0)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
 
     def _refusal(self, holder: Holder | None) -> LeaseError:
         if holder is None:
@@ -120,13 +145,12 @@ class Lease:
 
     def _renew(self) -> None:
         while not self._over.wait(RENEW_SECONDS):
-            self._write(Holder(**asdict(self._holder) | {"renewed": time.time()}))
+            # A disk that is away for a moment may be back at the next turn.
+            with suppress(OSError):
+                if self._file is not None:
+                    self._write(self._file, replace(self._holder, renewed=time.time()))
 
-    def _write(self, holder: Holder) -> None:
-        if self._file is None:
-            return
-        text = json.dumps(asdict(holder))
-        self._file.seek(0)
-        self._file.truncate(0)
-        self._file.write(text)
-        self._file.flush()
+    @staticmethod
+    def _write(file: int, holder: Holder) -> None:
+        os.pwrite(file, json.dumps(asdict(holder)).encode().ljust(_LENGTH), 0)
+        os.fsync(file)
