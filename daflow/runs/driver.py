@@ -67,8 +67,7 @@ class Driver:
         """Journal what was finished while no driver looked: its receipt says so."""
         for outcome in self.store.receipts():
             stage = (outcome.task.phase, outcome.task.step)
-            known = outcome.task in self.progress.seen
-            if not known and outcome.key == self.plan.keys.get(stage):
+            if outcome.key == self.plan.keys.get(stage) and not self.progress.knows(outcome):
                 self._note(facts.ended(outcome))
 
     def _dispatch(self, decision: Dispatch) -> None:

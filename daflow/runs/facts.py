@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from daflow.errors import JournalError
 from daflow.names import Phase, Status
 from daflow.records import Outcome, Task
 
@@ -74,6 +75,16 @@ class Progress:
             case "stopped":
                 self.last_stop = fact
 
+    def knows(self, outcome: Outcome) -> bool:
+        """Say whether an outcome would change nothing.
+
+        An attempt ends once, but one that was given up as lost may have been done all the same, by a worker
+        that was cut off: its receipt counts.
+        """
+        task = outcome.task
+        done = task.index in self.done.get((task.phase, task.step), ())
+        return task in self.seen and (done or outcome.status != Status.OK)
+
     def next_attempt(self, stage: Stage, index: int) -> int:
         """Return the number of the next attempt."""
         return self.attempts.get(stage, {}).get(index, 0)
@@ -90,9 +101,9 @@ class Progress:
                 by_index[index] = kept
 
     def _end(self, outcome: Outcome) -> None:
-        task = outcome.task
-        if task in self.seen:
+        if self.knows(outcome):
             return
+        task = outcome.task
         self.seen.add(task)
         stage = (task.phase, task.step)
         attempts = self.attempts.setdefault(stage, {})
@@ -111,8 +122,22 @@ class Progress:
 
 
 def fold(facts: Iterable[Fact]) -> Progress:
-    """Return where a run with these facts stands."""
+    """Return where a run with these facts stands.
+
+    Raises
+    ------
+    daflow.errors.JournalError
+        A fact has not what its kind has.
+    """
     progress = Progress()
-    for fact in facts:
-        progress.take(fact)
+    for number, fact in enumerate(facts, start=1):
+        try:
+            progress.take(fact)
+        except (KeyError, ValueError, TypeError) as error:
+            raise JournalError(
+                f"fact {number} of the journal is not complete",
+                got=f"{str(fact)[:200]} ({type(error).__name__}: {error})",
+                allowed="a fact as daflow writes it",
+                do="restore the journal from a copy; the receipts beside it say what was done",
+            ) from error
     return progress
