@@ -55,7 +55,7 @@ def _write_all(descriptor: int, data: memoryview) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it; one that is there already is fine.
+    """Make a folder and those above it, durably; one that is there already is fine.
 
     Raises
     ------
@@ -63,7 +63,10 @@ def make_folder(path: Path) -> None:
         The folder above is not writable, or a file stands there.
     """
     with store_errors("make the folder", path):
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
+    for folder in reversed(missing):
+        sync_folder(folder.parent)
 
 
 def sync_folder(path: Path) -> None:

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from zlib import crc32
 
 import numpy as np
@@ -26,6 +26,8 @@ STATE_GROUP = "state"
 AXES = ("x", "y", "z")
 LARGEST_OBS_CHUNK = 2**19
 """4 MiB of float64."""
+EVERY_CHUNK: Final[Any] = {"write_empty_chunks": True}
+"""A chunk that equals the fill value is a result as well: its file says that it was written."""
 
 
 def obs_chunk(layout: Layout) -> int:
@@ -89,7 +91,8 @@ def write_coordinates(root: Path, layout: Layout, where: StateSlice, points: Sli
     checksum = 0
     for name, values in columns.items():
         folder = root / STATE_GROUP / name
-        zarr.open_array(folder, mode="r+", zarr_format=3)[where.start : where.stop] = values
+        array = zarr.open_array(folder, mode="r+", zarr_format=3).with_config(EVERY_CHUNK)
+        array[where.start : where.stop] = values
         sync_file(folder / "c" / str(where.index))
         sync_folder(folder / "c")
         checksum = crc32(np.ascontiguousarray(values).data, checksum)
@@ -116,7 +119,6 @@ def _array(  # noqa: PLR0913 - the fields of an array's metadata
         compressors=None,
         filters=None,
         dimension_names=dims,
-        # A chunk that equals the fill value is a result as well: its file says that it was written.
-        config={"write_empty_chunks": True},
+        config=EVERY_CHUNK,
         overwrite=True,
     )

@@ -18,6 +18,8 @@ from daflow.storage.files import PARTIAL, make_folder, store_errors, sync_file, 
 
 ERROR = "error_"
 """What the arrays of the observation-error covariance begin with."""
+ERROR_ATTRIBUTE = "observation_error"
+"""The group's attribute that names them: a column of the user's own may begin like them."""
 
 
 def write_observations(root: Path, observations: Observations) -> None:
@@ -31,7 +33,7 @@ def write_observations(root: Path, observations: Observations) -> None:
     error = {ERROR + name: _error_array(name, values) for name, values in observations.error.items()}
     measured = {name: data.pop(name) for name in ("value", "error_std")}
     with store_errors("write the observations in", root):
-        dataset = xr.Dataset(measured | error, coords=data)
+        dataset = xr.Dataset(measured | error, coords=data, attrs={ERROR_ATTRIBUTE: sorted(error)})
         dataset.to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
         for path in partial.rglob("*"):
             (sync_folder if path.is_dir() else sync_file)(path)
@@ -62,13 +64,8 @@ def read_observations(root: Path) -> Observations:
     with store_errors("read", path), xr.open_zarr(path, consolidated=False, chunks=None) as dataset:
         loaded = dataset.load()
     arrays = {str(name): _plain(variable.values) for name, variable in loaded.variables.items()}
-    error = {
-        name.removeprefix(ERROR): a
-        for name, a in arrays.items()
-        if name.startswith(ERROR) and name != "error_std"
-    }
-    table = {name: a for name, a in arrays.items() if not name.startswith(ERROR) or name == "error_std"}
-    return Observations(table, error)
+    error = {name.removeprefix(ERROR): arrays.pop(name) for name in loaded.attrs[ERROR_ATTRIBUTE]}
+    return Observations(arrays, error)
 
 
 def _column(values: NDArray[Any]) -> tuple[str, NDArray[Any]]:

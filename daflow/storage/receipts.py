@@ -43,7 +43,7 @@ def read_receipts(root: Path) -> Iterator[Outcome]:
 
 def _read(path: Path) -> Outcome:
     with store_errors("read", path):
-        text = path.read_text()
+        text = path.read_bytes()
     try:
         return Outcome.from_json(json.loads(text))
     except (ValueError, KeyError, TypeError) as error:

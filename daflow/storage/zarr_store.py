@@ -6,10 +6,10 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 
-from daflow.errors import StoreError
 from daflow.names import PARAMETERS, PREDICTED, TRUTH
 from daflow.ports import Factors, FloatArray, Observations, SlicePoints
 from daflow.records import Layout, Outcome, StateSlice, Task
@@ -17,6 +17,7 @@ from daflow.storage import layout as arrays
 from daflow.storage.chunks import ChunkedRows
 from daflow.storage.files import make_folder, store_errors, sync_folder, write_durably
 from daflow.storage.observations import read_observations, write_observations
+from daflow.storage.pieces import rechunked
 from daflow.storage.receipts import read_receipt, read_receipts, write_receipt
 
 
@@ -53,15 +54,10 @@ class ZarrStore:
         """Write a member's parameters from pieces that follow each other along ``state``."""
         rows, row = self._parameters(step, member), max(member, 0)
         checksum, written = 0, 0
-        for chunk in _rechunked(pieces, self._layout.slice_size):
-            checksum ^= rows.write_row(row, written // self._layout.slice_size, chunk)
+        for chunk in rechunked(pieces, self._layout, f"member {member} of step {step}"):
+            mark = rows.write_row(row, written // self._layout.slice_size, chunk)
+            checksum = crc32(mark.to_bytes(4, "little"), checksum)
             written += len(chunk)
-        if written != self._layout.n_state:
-            raise StoreError(
-                f"member {member} of step {step} was not written whole",
-                got=f"{written} numbers",
-                allowed=f"{self._layout.n_state}",
-            )
         return f"{checksum:08x}"
 
     def read_member(self, step: int, member: int, start: int, stop: int) -> FloatArray:
@@ -122,7 +118,8 @@ class ZarrStore:
 
     def write_coordinates(self, where: StateSlice, points: SlicePoints) -> str:
         """Write where the numbers of a slice lie."""
-        return f"{arrays.write_coordinates(self.root, self._layout, where, points):08x}"
+        with store_errors("write coordinates in", self.root):
+            return f"{arrays.write_coordinates(self.root, self._layout, where, points):08x}"
 
     def write_receipt(self, outcome: Outcome) -> None:
         """Say, durably and last, how a task ended."""
@@ -157,20 +154,3 @@ def _write_small(path: Path, data: bytes) -> None:
     make_folder(path.parent)
     write_durably(path, data)
     sync_folder(path.parent)
-
-
-def _rechunked(pieces: Iterable[FloatArray], size: int) -> Iterator[FloatArray]:
-    """Return the same numbers in arrays of ``size``, the last one maybe shorter."""
-    waiting: list[FloatArray] = []
-    held = 0
-    for piece in pieces:
-        rest = piece.ravel()
-        while held + rest.size >= size:
-            head, rest = rest[: size - held], rest[size - held :]
-            yield np.concatenate([*waiting, head]) if waiting else head
-            waiting, held = [], 0
-        if rest.size:
-            waiting.append(rest)
-            held += rest.size
-    if waiting:
-        yield np.concatenate(waiting)
