@@ -7,7 +7,7 @@ import numpy as np
 from daflow.errors import RunError
 from daflow.execution.workbench import Stopwatch, Workbench
 from daflow.numerics.transforms import clip
-from daflow.ports import Factors, FloatArray, SlicePoints
+from daflow.ports import FloatArray, SlicePoints
 from daflow.records import Grid, Layout, StateSlice, Task
 
 AXES = ("x", "y", "z")
@@ -64,10 +64,8 @@ def update(bench: Workbench, task: Task, watch: Stopwatch) -> str:
     with watch.on("read"):
         prior = bench.store.read_slice(task.step, where, members)
     with watch.on("compute"):
-        points = locate(layout, where)
         watch.figures |= _spread(SPREAD_BEFORE, layout, where, prior)
-        posterior, n_clipped = _in_each_space(bench, prior, where, bench.factors(task.step), points)
-        _check(posterior, where, members)
+        posterior, n_clipped = _in_each_space(bench, task.step, prior, where, members)
         watch.figures |= _spread(SPREAD_AFTER, layout, where, posterior)
     with watch.on("write"):
         digest = bench.store.write_slice(task.step + 1, where, members, posterior)
@@ -76,16 +74,18 @@ def update(bench: Workbench, task: Task, watch: Stopwatch) -> str:
 
 
 def _in_each_space(
-    bench: Workbench, prior: FloatArray, where: StateSlice, factors: Factors, points: SlicePoints
+    bench: Workbench, step: int, prior: FloatArray, where: StateSlice, members: tuple[int, ...]
 ) -> tuple[FloatArray, int]:
     """Update in the spaces that the variables are transformed to, and come back."""
+    points = locate(bench.store.layout, where)
     segments = [
         (bench.margins[points.variable[a]], slice(a, b)) for _, a, b in bench.store.layout.segments(where)
     ]
     fitted = [margins.transform.fit(prior[:, columns]) for margins, columns in segments]
     for transform, (_, columns) in zip(fitted, segments, strict=True):
         prior[:, columns] = transform.forward(prior[:, columns])
-    posterior = bench.method.apply(factors, prior, points)
+    posterior = bench.method.apply(bench.factors(step), prior, points)
+    _check(posterior, where, members)
     n_clipped = 0
     for transform, (margins, columns) in zip(fitted, segments, strict=True):
         back = transform.inverse(posterior[:, columns])
@@ -108,8 +108,9 @@ def _spread(which: str, layout: Layout, where: StateSlice, values: FloatArray) -
 
 def _check(posterior: FloatArray, where: StateSlice, members: tuple[int, ...]) -> None:
     # A sum is finite only if every term is, up to overflow, which the mask then tells apart.
-    if np.isfinite(posterior.sum()):
-        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(posterior.sum()):
+            return
     bad = np.argwhere(~np.isfinite(posterior))
     if len(bad):
         row, column = bad[0]

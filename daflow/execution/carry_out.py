@@ -35,7 +35,7 @@ def carry_out(bench: Workbench, task: Task) -> Outcome:
     status, reason, digest = Status.OK, "", ""
     try:
         digest = TASKS[task.phase](bench, task, watch)
-    except Exception as error:  # noqa: BLE001 - what a user's model raises is a fact about the member
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - what a model raises is a fact about it
         status, reason = _verdict(error)
         if not isinstance(error, DaflowError):
             _keep_traceback(bench, task)
@@ -59,7 +59,7 @@ def carry_out(bench: Workbench, task: Task) -> Outcome:
     return outcome
 
 
-def _verdict(error: Exception) -> tuple[Status, str]:
+def _verdict(error: BaseException) -> tuple[Status, str]:
     if isinstance(error, StoreError) or (isinstance(error, OSError) and error.errno in FULL):
         return Status.BLOCKED, str(error)
     if isinstance(error, OutputInvalid):

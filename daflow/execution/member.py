@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from daflow.errors import OutputInvalid
+from daflow.errors import OutputInvalid, StoreError
 from daflow.execution.watchdog import watchdog
 from daflow.execution.workbench import Stopwatch, Workbench
-from daflow.names import TRUTH
+from daflow.names import TRUTH, Phase
 from daflow.numerics.random import model_seed
 from daflow.ports import FloatArray, MemberInput, ObservationTable, Store
 from daflow.records import Task, Variable
@@ -71,8 +71,11 @@ def observe_truth(bench: Workbench, task: Task, watch: Stopwatch) -> str:
 
 def log_folder(folder: Path, task: Task) -> Path:
     """Return where an attempt's logs are kept."""
-    member = "truth" if task.index == TRUTH else f"member={task.index:05d}"
-    return folder / "logs" / f"step={task.step}" / member / f"attempt={task.attempt}"
+    if task.phase in {Phase.PRIOR, Phase.FORECAST}:
+        whose = f"member={task.index:05d}"
+    else:
+        whose = "truth" if task.phase is Phase.TRUTH else f"{task.phase}={task.index:05d}"
+    return folder / "logs" / f"step={task.step}" / whose / f"attempt={task.attempt}"
 
 
 def log_files(folder: Path, member: int, step: int | None) -> list[Path]:
@@ -83,12 +86,7 @@ def log_files(folder: Path, member: int, step: int | None) -> list[Path]:
 
 
 def _run_model(bench: Workbench, task: Task, table: ObservationTable, watch: Stopwatch) -> FloatArray:
-    log_dir = log_folder(bench.folder, task)
-    log_dir.mkdir(parents=True, exist_ok=True)
-    place = bench.folder / "work" / f"step={task.step}"
-    place.mkdir(parents=True, exist_ok=True)
-    # The name is new each time: an attempt whose worker was lost may still be writing in its own.
-    work_dir = Path(tempfile.mkdtemp(prefix=f"member={task.index:05d}-{task.attempt}-", dir=place))
+    log_dir, work_dir = _folders(bench.folder, task)
     parameters = StoredParameters(bench.store, task.step, task.index, watch)
     seed = model_seed(bench.seed, task.step, task.index)
     given = MemberInput(task.index, task.step, parameters, table, seed, work_dir, log_dir)
@@ -99,6 +97,24 @@ def _run_model(bench: Workbench, task: Task, table: ObservationTable, watch: Sto
         _tidy(work_dir)
     watch.figures["model_seconds"] -= watch.figures.get("read_seconds", 0.0)
     return _checked(np.asarray(predicted, dtype=np.float64), len(table["name"]))
+
+
+def _folders(folder: Path, task: Task) -> tuple[Path, Path]:
+    """Make the folders of an attempt: for what is kept, and for files of its own."""
+    log_dir = log_folder(folder, task)
+    place = folder / "work" / f"step={task.step}"
+    try:
+        log_dir.mkdir(parents=True, exist_ok=True)
+        place.mkdir(parents=True, exist_ok=True)
+        # The name is new each time: an attempt whose worker was lost may still be writing in its own.
+        work_dir = tempfile.mkdtemp(prefix=f"member={task.index:05d}-{task.attempt}-", dir=place)
+    except OSError as error:
+        raise StoreError(
+            f"cannot make the folders of an attempt in {folder}",
+            got=f"{error.strerror} ({type(error).__name__})",
+            do="free space or mend the permissions there, then `daflow resume` the run: nothing is lost",
+        ) from error
+    return log_dir, Path(work_dir)
 
 
 def _tidy(work_dir: Path) -> None:

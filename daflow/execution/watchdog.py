@@ -30,7 +30,7 @@ def watchdog(seconds: float | None, log_dir: Path) -> Iterator[None]:
             yield
         finally:
             faulthandler.cancel_dump_traceback_later()
-    path.unlink()
+            path.unlink(missing_ok=True)
 
 
 def hung(log_dir: Path) -> str:
