@@ -11,7 +11,7 @@ import numpy as np
 
 from daflow.assemble.keys import stage_keys
 from daflow.config.external_models import CommandSettings
-from daflow.config.localization import DistanceLocalization, ReachSettings
+from daflow.config.localization import DistanceLocalization
 from daflow.config.methods import EsMdaSettings, GeometricAlphas
 from daflow.config.observations import TwinObservations
 from daflow.config.parameters import LogitTransform, LogTransform, NormalScoreTransform, ParameterSettings
@@ -160,13 +160,11 @@ def locality_of(workflow: Workflow, table: ObservationTable) -> Locality | None:
 
 
 def _taper(settings: DistanceLocalization, variable: str, kind: str) -> DistanceTaper | None:
-    """Return a pair's taper; what is said of the kind comes before what is said of the variable."""
-    own = settings.observations.get(kind) or settings.variables.get(variable)
-    if own == "none":
+    reach = settings.reach(variable, kind)
+    if reach is None:
         return None
-    reach = own if isinstance(own, ReachSettings) else settings
     lengths = (reach.lengths.get("x"), reach.lengths.get("y"), reach.lengths.get("z"))
-    return DistanceTaper(settings.family, lengths, reach.angle, settings.cutoff)
+    return DistanceTaper(settings.family, lengths, reach.angle, settings.cutoff, settings.exponent)
 
 
 def margins_of(parameter: ParameterSettings) -> Margins:

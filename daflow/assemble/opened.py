@@ -163,7 +163,8 @@ class Run:
         )
 
     def _open(self, group: str) -> xr.Dataset:
-        return xr.open_zarr(self._store.root, group=group, consolidated=False)
+        opened: xr.Dataset = xr.open_zarr(self._store.root, group=group, consolidated=False)
+        return opened
 
     def _unstacked(self, stacked: xr.DataArray) -> xr.Dataset:
         variables = {v.name: _unstack(stacked, v) for v in self._layout.variables}

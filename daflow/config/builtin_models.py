@@ -49,12 +49,13 @@ class LinearSettings(Section):
         if (self.matrix is None) == (self.variable is None):
             yield Problem("matrix", "give either 'matrix' or 'variable'")
         elif self.matrix is not None:
-            for key in sorted(self.model_fields_set & {"n", "every", "indices", "scale"}):
-                yield Problem(key, "belongs to 'variable'; a matrix says all there is to say")
+            for key in ("every", "indices", "n", "scale"):
+                if getattr(self, key) != type(self).model_fields[key].default:
+                    yield Problem(key, "belongs to 'variable'; a matrix says all there is to say")
         elif self.n is None:
             yield Problem("n", "say how many entries the variable has")
         elif self.indices is not None:
-            if "every" in self.model_fields_set:
+            if self.every != 1:
                 yield Problem("every", "give either 'every' or 'indices'", self.every)
             if beyond := [index for index in self.indices if index >= self.n]:
                 yield Problem("indices", "the variable has no such entries", beyond, f"0 to {self.n - 1}")
