@@ -66,10 +66,11 @@ class Modes(NamedTuple):
 
 def modes_of(matrix: FloatArray) -> Modes:
     """Return the modes of a matrix (n_members, n_obs) that are above rounding."""
-    members, values, basis_rows = np.linalg.svd(matrix, full_matrices=False)
+    # Tall matrices are decomposed in half the time of wide ones.
+    basis, values, member_rows = np.linalg.svd(matrix.T, full_matrices=False)
     noise = max(matrix.shape) * np.finfo(np.float64).eps * values[0]
     rank = int(np.count_nonzero(values > noise))
-    return Modes(members[:, :rank], values[:rank], basis_rows[:rank].T)
+    return Modes(member_rows[:rank].T, values[:rank], basis[:, :rank])
 
 
 def cholesky(matrix: FloatArray) -> FloatArray:
