@@ -31,7 +31,7 @@ LARGEST: Final = 1e150
 FARTHEST: Final = 38.0
 """No score lies farther out: the probability beyond is 0 in double precision."""
 
-BLOCK: Final = 2048
+BLOCK: Final = 512
 """State elements at once: enough to keep loops out of the way, few enough for the cache."""
 
 
@@ -97,7 +97,11 @@ class FittedNormalScore:
 
     def _scores_of(self, ordered: FloatArray, values: FloatArray) -> FloatArray:
         n_members = len(ordered)
-        below, upto = _count(ordered, values, np.less), _count(ordered, values, np.less_equal)
+        below = _count(ordered, values, np.less)
+        upto = below + (_at(ordered, np.minimum(below, n_members - 1)) == values)
+        if ((_at(ordered, np.minimum(upto, n_members - 1)) == values) & (upto < n_members)).any():
+            # Only where members are equal is a second search worth it.
+            upto = _count(ordered, values, np.less_equal)
         right = np.clip(below, 1, n_members - 1)
         low, high = _at(ordered, right - 1), _at(ordered, right)
         width = np.where(high > low, high - low, np.inf)
@@ -148,12 +152,15 @@ def _count(ordered: FloatArray, values: FloatArray, compare: Callable[..., NDArr
     for _ in range(len(ordered).bit_length()):
         middle = (low + high) // 2
         holds = compare(_at(ordered, np.minimum(middle, last)), values) & (low < high)
-        low, high = np.where(holds, middle + 1, low), np.where(holds, high, middle)
+        np.copyto(high, middle, where=~holds)
+        np.copyto(low, middle + 1, where=holds)
     return low
 
 
 def _at(ordered: FloatArray, rank: NDArray[np.integer]) -> FloatArray:
-    return np.take_along_axis(ordered, rank, axis=0)
+    n = ordered.shape[1]
+    flat: FloatArray = ordered.ravel().take(rank * n + np.arange(n))
+    return flat
 
 
 def _parts(n: int) -> Iterator[slice]:

@@ -88,6 +88,7 @@ bounds = st.tuples(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6)).map(lambda pair: 
 
 
 @given(bounds=bounds, z=st.floats(-1e3, 1e3))
+@settings(deadline=None)
 def test_that_a_logit_never_leaves_its_bounds_and_can_be_taken_again(bounds, z):
     lower, upper = bounds
     logit = Logit(lower, upper)
@@ -106,7 +107,7 @@ def test_that_what_is_stored_in_single_precision_can_be_taken_again(transform, z
 
 
 @given(seed=seeds, shift=st.floats(-10.0, 10.0), scale=st.floats(0.1, 10.0))
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_that_a_logit_does_not_know_the_unit(seed, shift, scale):
     x = np.random.default_rng(seed).uniform(0.05, 0.95, (3, 10))
     expected = Logit(0.0, 1.0).forward(x)
@@ -135,6 +136,7 @@ def test_that_scores_depend_on_ranks_only_and_follow_the_members(seed):
 
 
 @given(value=st.floats(-1e100, 1e100), n_members=st.integers(2, 20), z=st.floats(-1e3, 1e3))
+@settings(deadline=None)
 def test_that_a_constant_element_stays_constant(value, n_members, z):
     prior = np.full((n_members, 3), value)
     fitted = NormalScore().fit(prior)
@@ -241,6 +243,7 @@ values_to_clip = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20).map(np.
 
 
 @given(x=values_to_clip, low=st.floats(-1e5, 0.0), high=st.floats(0.0, 1e5))
+@settings(deadline=None)
 def test_that_clipping_moves_and_counts_only_what_is_outside(x, low, high):
     clipped, n_clipped = clip(x, low, high)
     outside = (x < low) | (x > high)
