@@ -61,8 +61,22 @@ def report_contents(
         timings=list(_timings(outcomes)),
         spread=list(_spread(run, plan, outcomes)),
         summary=_summary(run, plan),
-        notes=[status.reason] if status.reason and status.state != "finished" else [],
+        notes=list(_notes(plan, progress, status)),
     )
+
+
+def _notes(plan: Plan, progress: Progress, status: RunStatus) -> Iterator[str]:
+    if status.reason and status.state != "finished":
+        yield status.reason
+    left_behind = sorted(set(plan.members) - set(_members_now(plan, progress)))
+    if left_behind:
+        numbers = ", ".join(map(str, left_behind))
+        yield f"Members left behind, by the policy of the workflow: {numbers}. All pictures show the others."
+
+
+def _members_now(plan: Plan, progress: Progress) -> tuple[int, ...]:
+    closed = [stage for stage in plan.stages if stage in progress.survivors]
+    return progress.survivors[closed[-1]] if closed else plan.members
 
 
 def _last_moment(outcomes: list[Outcome]) -> float:
@@ -89,11 +103,18 @@ def _timings(outcomes: Iterable[Outcome]) -> Iterator[PhaseTiming]:
         for outcome in timed:
             for name, value in outcome.figures.items():
                 figures[name] = figures.get(name, 0.0) + value
-        wall = max((o.started + o.seconds for o in timed), default=0.0) - min(
-            (o.started for o in timed), default=0.0
-        )
+        wall = _covered((o.started, o.started + o.seconds) for o in timed)
         task = group[0].task
         yield PhaseTiming(task.phase, task.step, len(group), wall, sum(o.seconds for o in timed), figures)
+
+
+def _covered(spans: Iterable[tuple[float, float]]) -> float:
+    """Return how long at least one of these was under way: the hours between two sessions do not count."""
+    total, end = 0.0, float("-inf")
+    for start, stop in sorted(spans):
+        total += max(stop - max(start, end), 0.0)
+        end = max(end, stop)
+    return total
 
 
 def _spread(run: RunFolder, plan: Plan, outcomes: list[Outcome]) -> Iterator[StepSpread]:
@@ -197,8 +218,8 @@ def _points(table: ObservationTable, grid: Grid) -> dict[str, tuple[float, float
     """Return where the observations lie in the plane of the map, each place once."""
     horizontal, vertical = grid.axes[-1], grid.axes[-2]
     names = table.get("well", table["name"])
-    points: dict[str, tuple[float, float]] = {}
+    points: dict[tuple[float, float], str] = {}
     for name, x, y in zip(names, table[horizontal], table[vertical], strict=True):
-        if np.isfinite(x) and np.isfinite(y) and (float(x), float(y)) not in points.values():
-            points.setdefault(str(name), (float(x), float(y)))
-    return points
+        if np.isfinite(x) and np.isfinite(y):
+            points.setdefault((float(x), float(y)), str(name))
+    return {name: place for place, name in points.items()}
