@@ -1,4 +1,5 @@
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,7 @@ any_case = pytest.mark.parametrize("case", CASES)
 any_inversion = pytest.mark.parametrize("inversion", INVERSIONS)
 
 
+@cache
 def golden(case):
     with np.load(GOLDEN / f"{case}.npz") as arrays:
         return {name: arrays[name] for name in arrays.files}
