@@ -62,12 +62,12 @@ def refuse_entries(name: str, values: FloatArray, good: NDArray[np.bool_], allow
 
 
 def rows_asked(
-    table: ObservationTable, asked: ObservationTable, keys: Sequence[str], model: str
+    table: ObservationTable, asked: ObservationTable, ways: Sequence[tuple[str, ...]], model: str
 ) -> NDArray[np.int64]:
     """Return for each row of ``asked`` the row (n_obs,) of a model's ``table`` that it means.
 
-    Rows are told apart by the columns ``keys`` if ``asked`` has them all, else by ``name``. Numbers agree in
-    nine digits.
+    ``ways`` are the sets of columns that tell the table's rows apart; the first that ``asked`` has in full
+    is used. Numbers agree in nine digits.
 
     Laws: the order of the rows asked is kept; the whole table asks for every row once.
 
@@ -76,12 +76,13 @@ def rows_asked(
     daflow.errors.DataError
         The columns are missing, or a row means nothing that the model can predict.
     """
-    by = next((by for by in (tuple(keys), ("name",)) if all(key in asked for key in by)), None)
+    by = next((way for way in ways if all(key in asked for key in way)), None)
     if by is None:
         raise DataError(
             f"the observations do not say which of the {model} model's predictions they mean",
             got="columns " + ", ".join(asked),
-            allowed=f"columns {', '.join(keys)}; or a column name, as in {table['name'][0]}",
+            allowed="columns " + ", or ".join(" and ".join(way) for way in ways),
+            do="add these columns to the observations",
         )
     known = {key: row for row, key in enumerate(_keys(table, by))}
     found = np.array([known.get(key, -1) for key in _keys(asked, by)], dtype=np.int64)

@@ -46,7 +46,7 @@ class Linear:
 
     def forecast(self, given: MemberInput) -> FloatArray:
         """Return the predicted observations (n_obs,), in the order of ``given.observations``."""
-        asked = rows_asked(self.observables(), given.observations, ("index",), "linear")
+        asked = rows_asked(self.observables(), given.observations, (("index",), ("name",)), "linear")
         if self._matrix is None:
             return self.settings.scale * self._observed_variable(given)[self._index[asked]]
         # Every row is computed, whichever are asked for: a product of fewer rows may round differently.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from daflow.config.builtin_models import Lorenz96Settings
@@ -9,6 +11,8 @@ from daflow.errors import ModelFailed
 from daflow.models.inputs import rows_asked, variable
 from daflow.models.integrators import rk4_step
 from daflow.ports import FloatArray, MemberInput, ObservationTable
+
+WAYS: Final = (("component", "time"), ("name", "time"))
 
 
 def lorenz96_tendency(state: FloatArray, forcing: float | FloatArray) -> FloatArray:
@@ -46,9 +50,8 @@ class Lorenz96:
         times = settings.time_step * settings.every_steps * np.arange(1, settings.n_times + 1)
         time, component = (grid.ravel() for grid in np.meshgrid(times, observed, indexing="ij"))
         nowhere = np.full(time.size, np.nan)
-        names = [f"{settings.variable}:{i}:{t:.9g}" for t, i in zip(time, component, strict=True)]
         return {
-            "name": np.array(names),
+            "name": np.array([f"{settings.variable}:{i}" for i in component]),
             "kind": np.full(time.size, settings.variable),
             "time": time,
             "x": component.astype(np.float64),
@@ -68,7 +71,7 @@ class Lorenz96:
             The state is not finite, or grows beyond all bounds.
         """
         settings = self.settings
-        asked = rows_asked(self.observables(), given.observations, ("component", "time"), "lorenz96")
+        asked = rows_asked(self.observables(), given.observations, WAYS, "lorenz96")
         state = variable(given, settings.variable, (settings.n,), "lorenz96")
         forcing: float | FloatArray
         if isinstance(settings.forcing, str):

@@ -64,7 +64,7 @@ def test_that_a_forecast_shows_the_trajectory_at_the_observed_components_and_tim
     np.testing.assert_allclose(predicted.reshape(4, 14), GOLDEN["traj"][5::5, ::3], rtol=1e-9)
     np.testing.assert_allclose(np.unique(table["time"]), [0.25, 0.5, 0.75, 1.0])
     np.testing.assert_array_equal(table["x"], table["component"])
-    assert len(set(table["name"])) == 56
+    assert len(set(zip(table["name"], table["time"], strict=True))) == 56
 
 
 def test_that_an_estimated_forcing_forecasts_as_a_given_one():
@@ -86,11 +86,12 @@ def test_that_the_order_of_the_rows_asked_is_kept(order):
     np.testing.assert_array_equal(some, everything[order])
 
 
-def test_that_rows_of_a_table_with_names_alone_are_found():
+def test_that_rows_of_a_table_with_names_and_times_alone_are_found():
     model = Lorenz96(Lorenz96Settings(n=8, n_times=2))
     table = model.observables()
     everything = model.forecast(member({"x": np.arange(8.0)}, table))
-    named = model.forecast(member({"x": np.arange(8.0)}, {"name": np.array(["x:3:0.1", "x:0:0.05"])}))
+    asked = {"name": np.array(["x:3", "x:0"]), "time": np.array([0.1, 0.05])}
+    named = model.forecast(member({"x": np.arange(8.0)}, asked))
     np.testing.assert_array_equal(named, everything[[11, 0]])
 
 
@@ -99,8 +100,11 @@ def test_that_rows_of_a_table_with_names_alone_are_found():
     [
         ({"component": np.array([3, 9]), "time": np.array([0.05, 0.05])}, ["row 1", "component = 9", "0, 1"]),
         ({"component": np.array([3]), "time": np.array([0.07])}, ["row 0", "time = 0.07", "0.05"]),
-        ({"name": np.array(["y:1:0.05"])}, ["y:1:0.05", "x:0:0.05", "x:7:0.05", "correct the observations"]),
-        ({"value": np.array([1.0])}, ["columns value", "component, time", "x:0:0.05"]),
+        (
+            {"name": np.array(["y:1"]), "time": np.array([0.05])},
+            ["row 0 (y:1 at 0.05)", "x:0, x:1", "correct the observations"],
+        ),
+        ({"value": np.array([1.0])}, ["columns value", "component and time, or name and time"]),
     ],
 )
 def test_that_rows_it_cannot_predict_are_named(observations, said):

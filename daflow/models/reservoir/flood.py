@@ -133,15 +133,15 @@ def _solve(flood: Flood, where: Pattern, saturation: FloatArray, before: _Flow |
     outward = np.where(flood.injects[wells], -1.0, 1.0)
     source = np.zeros(where.rank.size)
     source[network.n_cells :] = np.where(flood.injects[: flood.rates.size], flood.rates, -flood.rates)
-    for _ in range(wells.size + 1):
+    while True:
         pressure = solve(network, where, conductance, source, flood.pressures)
         flux = conductance * (pressure[network.first] - pressure[network.second])
-        wrong = outward * flux[network.n_faces :] < 0.0
-        if not wrong.any():
+        _check_balance(flood, flux)
+        wrong = np.flatnonzero(outward * flux[network.n_faces :] < 0.0)
+        if not wrong.size:
             break
-        conductance[network.n_faces + np.flatnonzero(wrong)] = 0.0
+        conductance[network.n_faces + wrong] = 0.0
         _refuse_shut_wells(flood, wells, conductance[network.n_faces :])
-    _check_balance(flood, flux)
     return _Flow(pressure, flux)
 
 

@@ -14,7 +14,10 @@ from daflow.models.reservoir.fluids import Fluids
 from daflow.models.reservoir.network import Network, face_transmissibilities, well_index
 from daflow.ports import FloatArray, MemberInput, ObservationTable
 
-KEYS: Final = ("kind", "well", "time")
+WAYS: Final = (("kind", "well", "time"), ("kind", "name", "time"))
+
+PHYSICAL: Final = (1e-30, 1e30)
+"""mD: far beyond any rock, and near enough to 1 that no transmissibility overflows."""
 
 READINGS: Final[Mapping[str, Callable[[Report], FloatArray]]] = {
     "WBHP": lambda report: report.well_pressure,
@@ -30,8 +33,8 @@ class Reservoir:
     """Predict what wells show at the report times of a two-phase flood.
 
     Observed are WBHP of wells whose rate is given, WWIR of injectors whose pressure is given, WOPR and WWPR
-    of producers, with columns ``well`` and ``time`` (days); x, y and z (m) are those of the well's cell, z of
-    the middle of its open layers, NaN on a grid of one layer.
+    of producers. The well's name stands in the columns ``name`` and ``well``, days in ``time``; x, y and z
+    (m) are those of the well's cell, z that of the middle of its open layers, NaN on a grid of one layer.
 
     What is in: incompressible oil and water, Corey relative permeabilities, Peaceman wells that shut where
     they would flow the wrong way. What is not: gravity, capillary pressure, compressibility, gas.
@@ -55,7 +58,7 @@ class Reservoir:
         ]
         dx, dy, _ = self.settings.cell_size
         return {
-            "name": np.array([f"{kind}:{well.name}:{time:.9g}" for kind, well, time in rows]),
+            "name": np.array([well.name for _, well, _ in rows]),
             "kind": np.array([kind for kind, _, _ in rows]),
             "time": np.array([time for _, _, time in rows]),
             "x": np.array([(well.column + 0.5) * dx for _, well, _ in rows]),
@@ -76,7 +79,7 @@ class Reservoir:
             too fast for the steps allowed.
         """
         table = self.observables()
-        asked = rows_asked(table, self._with_wells(given.observations), KEYS, "reservoir")
+        asked = rows_asked(table, given.observations, WAYS, "reservoir")
         if not asked.size:
             return np.empty(0)
         flood = self._flood(*self._rock(given))
@@ -91,13 +94,6 @@ class Reservoir:
         """Yield the whole flood at each report time, for those who want to look inside."""
         return simulate(self._flood(*self._rock(given)), self.settings.times)
 
-    def _with_wells(self, asked: ObservationTable) -> ObservationTable:
-        """Return the table with a column ``well``, where ``name`` is a well's name and no more."""
-        names = {well.name for well in self._wells}
-        if "well" in asked or "name" not in asked or not names.issuperset(asked["name"].tolist()):
-            return asked
-        return {**asked, "well": asked["name"]}
-
     def _read(self, report: Report) -> Iterator[float]:
         for well in self.settings.wells:
             number = self._wells.index(well)
@@ -110,14 +106,15 @@ class Reservoir:
         grid = settings.layers_rows_columns
         name = settings.permeability
         values = variable(given, name, settings.shape, "reservoir")
+        low, high = PHYSICAL
         if settings.permeability_is == "log":
-            with np.errstate(over="ignore", under="ignore"):
-                permeability = np.exp(values)
-            good = np.isfinite(permeability) & (permeability > 0.0)
-            refuse_entries(name, values, good, "the logarithm of a positive number of mD")
+            good = (values >= np.log(low)) & (values <= np.log(high))
+            refuse_entries(name, values, good, f"natural logarithms of {low:g} to {high:g} mD")
+            permeability = np.exp(values)
         else:
+            good = (values >= low) & (values <= high)
+            refuse_entries(name, values, good, f"{low:g} to {high:g} mD")
             permeability = values
-            refuse_entries(name, values, values > 0.0, "above 0 mD")
         if isinstance(settings.porosity, str):
             porosity = variable(given, settings.porosity, settings.shape, "reservoir")
             good = (porosity > 0.0) & (porosity <= 1.0)
