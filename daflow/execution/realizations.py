@@ -98,7 +98,7 @@ def open_realizations(
         raise DataError(
             f"{array.label}: too few rows",
             got=f"{array.shape[0]} rows, numbered from 0",
-            allowed=f"at least {needed + 1}: row {needed} is the last that {n_members} members or the truth ask for",
+            allowed=f"at least {needed + 1}: members or the truth ask for row {needed}",
             do="make the ensemble smaller, choose other rows, or add realizations to the file",
         )
     return Realizations(variable, array, rows, prior.truth, settings, prior.scale == "log")
