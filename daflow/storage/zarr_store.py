@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from zipfile import BadZipFile
 from zlib import crc32
 
 import numpy as np
 
+from daflow.errors import StoreError
 from daflow.names import PARAMETERS, PREDICTED, TRUTH
 from daflow.ports import Factors, FloatArray, Observations, SlicePoints
 from daflow.records import Layout, Outcome, StateSlice, Task
@@ -93,8 +96,8 @@ class ZarrStore:
     def read_survivors(self, step: int) -> tuple[int, ...]:
         """Return which members an update starts from."""
         path = self._work(step) / "survivors.json"
-        with store_errors("read", path):
-            return tuple(json.loads(path.read_text()))
+        with store_errors("read", path), _as_written(path):
+            return tuple(json.loads(path.read_bytes()))
 
     def write_observations(self, observations: Observations) -> None:
         """Write what was observed; writing it again changes nothing."""
@@ -113,7 +116,12 @@ class ZarrStore:
     def read_factors(self, step: int) -> Factors:
         """Return what a method prepared."""
         path = self._work(step) / "factors.npz"
-        with store_errors("read", path), np.load(path) as archive:
+        with (
+            store_errors("read", path),
+            path.open("rb") as file,
+            _as_written(path),
+            np.load(file) as archive,
+        ):
             return {name: archive[name] for name in archive.files}
 
     def write_coordinates(self, where: StateSlice, points: SlicePoints) -> str:
@@ -148,6 +156,19 @@ class ZarrStore:
 
     def _work(self, step: int) -> Path:
         return self._receipts.parent / "work" / f"step={step}"
+
+
+@contextmanager
+def _as_written(path: Path) -> Iterator[None]:
+    """Turn what a reader says about a file's content into a `StoreError` that says what to do."""
+    try:
+        yield
+    except (ValueError, EOFError, KeyError, BadZipFile) as error:
+        raise StoreError(
+            f"{path} is not what was written",
+            got=str(error),
+            do="restore the file, or run the workflow again in a new folder",
+        ) from error
 
 
 def _write_small(path: Path, data: bytes) -> None:

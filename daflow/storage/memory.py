@@ -1,0 +1,176 @@
+"""A store in this process's memory: for tests, and for what fits there and need not last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daflow.errors import StoreError
+from daflow.names import TRUTH
+from daflow.ports import Factors, FloatArray, Observations, SlicePoints
+from daflow.records import Layout, Outcome, StateSlice, Task
+from daflow.storage.chunks import stored_as
+from daflow.storage.pieces import rechunked
+
+Address = tuple[int, int, int]
+"""Step, member, slice."""
+
+
+class MemoryStore:
+    """Chunks in a dictionary; keeps and refuses what `daflow.storage.ZarrStore` does.
+
+    Parameters
+    ----------
+    layout
+        What the arrays look like.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._parameters: dict[Address, NDArray[np.floating]] = {}
+        self._predicted: dict[tuple[int, int], FloatArray] = {}
+        self._factors: dict[int, Factors] = {}
+        self._survivors: dict[int, tuple[int, ...]] = {}
+        self._receipts: dict[Task, Outcome] = {}
+        self._observations: Observations | None = None
+        self.points: dict[int, SlicePoints] = {}
+        """Slice -> where its numbers lie."""
+
+    @property
+    def layout(self) -> Layout:
+        """What the arrays look like."""
+        return self._layout
+
+    def create_step(self, step: int) -> None:
+        """Do nothing: chunks appear when they are written."""
+
+    def write_member(self, step: int, member: int, pieces: Iterable[FloatArray]) -> str:
+        """Write a member's parameters from pieces that follow each other along ``state``."""
+        checksum = 0
+        for index, chunk in enumerate(rechunked(pieces, self._layout, f"member {member} of step {step}")):
+            checksum = self._keep((step, member, index), chunk, checksum)
+        return f"{checksum:08x}"
+
+    def read_member(self, step: int, member: int, start: int, stop: int) -> FloatArray:
+        """Return the numbers ``start`` to ``stop`` of a member's parameters (stop - start,)."""
+        size = self._layout.slice_size
+        first = start // size
+        chunks = [self._chunk((step, member, index)) for index in range(first, -(-stop // size))]
+        row = np.concatenate([np.empty(0), *chunks])
+        return row[start - first * size : stop - first * size]
+
+    def write_slice(self, step: int, where: StateSlice, members: Sequence[int], values: FloatArray) -> str:
+        """Write one slice (n_members, n) of these members' parameters."""
+        checksum = 0
+        for member, chunk in zip(members, values, strict=True):
+            checksum = self._keep((step, member, where.index), chunk, checksum)
+        return f"{checksum:08x}"
+
+    def read_slice(self, step: int, where: StateSlice, members: Sequence[int]) -> FloatArray:
+        """Return one slice (n_members, n) of these members' parameters."""
+        column = np.empty((len(members), where.size))
+        for row, member in zip(column, members, strict=True):
+            row[:] = self._chunk((step, member, where.index))
+        return column
+
+    def write_predicted(self, step: int, member: int, values: FloatArray) -> str:
+        """Write a member's predicted observations (n_obs,)."""
+        kept = np.array(values, dtype=np.float64)
+        self._predicted[step, member] = kept
+        return f"{crc32(kept.data):08x}"
+
+    def read_predicted(self, step: int, members: Sequence[int]) -> FloatArray:
+        """Return the predicted observations (n_members, n_obs) of these members."""
+        rows = np.empty((len(members), self._layout.n_obs))
+        for row, member in zip(rows, members, strict=True):
+            if (step, member) not in self._predicted:
+                raise _absent(f"predicted observations of member {member} at step {step}")
+            row[:] = self._predicted[step, member]
+        return rows
+
+    def write_survivors(self, step: int, members: Sequence[int]) -> None:
+        """Write which members an update starts from."""
+        self._survivors[step] = tuple(members)
+
+    def read_survivors(self, step: int) -> tuple[int, ...]:
+        """Return which members an update starts from."""
+        if step not in self._survivors:
+            raise _absent(f"list of survivors of step {step}")
+        return self._survivors[step]
+
+    def write_observations(self, observations: Observations) -> None:
+        """Write what was observed; writing it again changes nothing."""
+        if self._observations is None:
+            table = {name: np.array(column) for name, column in observations.table.items()}
+            error = {name: np.array(array) for name, array in observations.error.items()}
+            self._observations = Observations(table, error)
+
+    def read_observations(self) -> Observations:
+        """Return what was observed."""
+        if self._observations is None:
+            raise _absent("observations")
+        return self._observations
+
+    def write_factors(self, step: int, factors: Factors) -> None:
+        """Write what a method prepared."""
+        self._factors[step] = {name: np.array(factor) for name, factor in factors.items()}
+
+    def read_factors(self, step: int) -> Factors:
+        """Return what a method prepared."""
+        if step not in self._factors:
+            raise _absent(f"factors of step {step}")
+        return {name: factor.copy() for name, factor in self._factors[step].items()}
+
+    def write_coordinates(self, where: StateSlice, points: SlicePoints) -> str:
+        """Write where the numbers of a slice lie."""
+        self.points[where.index] = points
+        checksum = crc32(np.ascontiguousarray(points.variable).data)
+        return f"{crc32(np.ascontiguousarray(points.coordinates).data, checksum):08x}"
+
+    def write_receipt(self, outcome: Outcome) -> None:
+        """Say last how a task ended."""
+        self._receipts[outcome.task] = outcome
+
+    def receipt(self, task: Task) -> Outcome | None:
+        """Return the receipt of an attempt, if it left one."""
+        return self._receipts.get(task)
+
+    def receipts(self) -> Iterator[Outcome]:
+        """Return every receipt there is now."""
+        return iter(list(self._receipts.values()))
+
+    def parameters(self, step: int) -> FloatArray:
+        """Return a whole step (n_members, n_state); NaN where nothing was written."""
+        layout = self._layout
+        whole = np.full((layout.n_members, layout.n_state), np.nan)
+        for (of_step, member, index), chunk in self._parameters.items():
+            if of_step == step and member != TRUTH:
+                where = layout.slice(index)
+                whole[member, where.start : where.stop] = chunk
+        return whole
+
+    def predicted(self, step: int) -> FloatArray:
+        """Return what every member predicts at a step (n_members, n_obs); NaN where nothing was written."""
+        whole = np.full((self._layout.n_members, self._layout.n_obs), np.nan)
+        for (of_step, member), row in self._predicted.items():
+            if of_step == step and member != TRUTH:
+                whole[member] = row
+        return whole
+
+    def _keep(self, address: Address, values: FloatArray, checksum: int) -> int:
+        chunk = stored_as(self._layout.dtype, values).copy()
+        self._parameters[address] = chunk
+        return crc32(chunk.data, checksum)
+
+    def _chunk(self, address: Address) -> NDArray[np.floating]:
+        if address not in self._parameters:
+            step, member, index = address
+            raise _absent(f"slice {index} of member {member} at step {step}")
+        return self._parameters[address]
+
+
+def _absent(what: str) -> StoreError:
+    return StoreError(f"there is no {what} in the store", do="write it first")

@@ -1,0 +1,81 @@
+import dataclasses
+import os
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from daflow.errors import StoreError
+from daflow.names import Phase, Status
+from daflow.records import Outcome, Task
+from daflow.storage.receipts import read_receipt, read_receipts, write_receipt
+
+FINITE = st.floats(allow_nan=False)
+OUTCOMES = st.builds(
+    Outcome,
+    task=st.builds(
+        Task, st.sampled_from(Phase), st.integers(0, 20), st.integers(-1, 10**6), st.integers(0, 300)
+    ),
+    status=st.sampled_from(Status),
+    seconds=FINITE,
+    host=st.text(),
+    reason=st.text(st.characters()),
+    started=FINITE,
+    key=st.text(),
+    digest=st.text(),
+    figures=st.dictionaries(st.text(), FINITE, max_size=3),
+)
+OUTCOME = Outcome(
+    Task(Phase.FORECAST, 2, 17, 1), Status.OK, 3.5, "node", "", 1e9, "key", "digest", {"n": 1.0}
+)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(OUTCOMES, max_size=5, unique_by=lambda outcome: outcome.task))
+def test_that_receipts_come_back_as_they_were_written(tmp_path_factory, outcomes):
+    root = tmp_path_factory.mktemp("receipts")
+    for outcome in outcomes:
+        write_receipt(root, outcome)
+    assert {o.task: o for o in read_receipts(root)} == {o.task: o for o in outcomes}
+    for outcome in outcomes:
+        assert read_receipt(root, outcome.task) == outcome
+
+
+def test_that_attempts_that_left_nothing_have_no_receipt(tmp_path):
+    assert read_receipt(tmp_path, OUTCOME.task) is None
+    assert list(read_receipts(tmp_path)) == []
+    write_receipt(tmp_path, OUTCOME)
+    assert read_receipt(tmp_path, dataclasses.replace(OUTCOME.task, attempt=0)) is None
+
+
+def test_that_a_receipt_being_written_is_not_one_yet(tmp_path):
+    write_receipt(tmp_path, OUTCOME)
+    path = next(tmp_path.rglob("*.json"))
+    path.rename(path.with_name(f".{path.name}.0.partial"))
+    assert list(read_receipts(tmp_path)) == []
+
+
+def test_that_a_receipt_cut_anywhere_is_named_with_a_cure(tmp_path):
+    write_receipt(tmp_path, dataclasses.replace(OUTCOME, reason="naïve"))
+    path = next(tmp_path.rglob("*.json"))
+    for length in range(path.stat().st_size - 1, -1, -1):
+        os.truncate(path, length)
+        with pytest.raises(StoreError, match="cannot be read") as error:
+            list(read_receipts(tmp_path))
+        assert str(path) in error.value.what
+        assert "delete the file and resume" in error.value.do
+
+
+@pytest.mark.parametrize("text", [b"\xff\xfe{", b"[]", b"7", b"{}", b'{"phase": "lunch"}', b"null"])
+def test_that_a_receipt_of_something_else_is_named_with_a_cure(tmp_path, text):
+    write_receipt(tmp_path, OUTCOME)
+    next(tmp_path.rglob("*.json")).write_bytes(text)
+    with pytest.raises(StoreError, match="cannot be read"):
+        read_receipt(tmp_path, OUTCOME.task)
+
+
+def test_that_a_full_disk_leaves_no_receipt(small_disk, fill):
+    fill(small_disk)
+    with pytest.raises(StoreError):
+        write_receipt(small_disk / "receipts", OUTCOME)
+    assert list(read_receipts(small_disk / "receipts")) == []
