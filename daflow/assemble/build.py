@@ -16,7 +16,7 @@ from daflow.config.methods import EsMdaSettings, GeometricAlphas
 from daflow.config.observations import TwinObservations
 from daflow.config.parameters import LogitTransform, LogTransform, NormalScoreTransform, ParameterSettings
 from daflow.config.schema import Workflow
-from daflow.errors import DataError
+from daflow.errors import CombinationError, DataError
 from daflow.execution.prior import ParameterPrior
 from daflow.execution.twin import TwinObserver
 from daflow.execution.workbench import Margins, Workbench
@@ -50,6 +50,13 @@ def model_of(workflow: Workflow) -> Model:
         limits = [each for each in (settings.timeout, workflow.policy.timeout) if each is not None]
         settings = settings.model_copy(update={"timeout": min(limits, default=None)})
     return MODELS[settings.kind](settings)
+
+
+def prior_of(workflow: Workflow, layout: Layout) -> ParameterPrior:
+    """Return where members, and the truth of a twin experiment, come from."""
+    settings = workflow.observations
+    truth = settings.truth if isinstance(settings, TwinObservations) else None
+    return ParameterPrior(workflow.parameters, layout, workflow.seed, truth)
 
 
 def observed_of(workflow: Workflow, model: Model) -> Observations | TwinObserver:
@@ -156,7 +163,19 @@ def locality_of(workflow: Workflow, table: ObservationTable) -> Locality | None:
         for kind in range(len(kinds))
     }
     points = np.stack([np.asarray(table[axis], dtype=np.float64) for axis in ("x", "y", "z")], axis=1)
+    if workflow.method.inversion == "subspace" and settings.tapers == "cross_covariance":
+        _refuse_subspace(len(codes), len(workflow.ensemble.members))
     return Locality(settings.tapers == "gain", points, codes.astype(np.int64), rules)
+
+
+def _refuse_subspace(n_obs: int, n_members: int) -> None:
+    if n_obs >= n_members:
+        raise CombinationError(
+            "method.inversion subspace projects out what a tapered cross-covariance needs",
+            got=f"{n_obs} observations, {n_members} members",
+            allowed="fewer observations than members, localization.tapers: gain, or another inversion",
+            do="set method.inversion: subspace_rescaled",
+        )
 
 
 def _taper(settings: DistanceLocalization, variable: str, kind: str) -> DistanceTaper | None:
@@ -167,22 +186,22 @@ def _taper(settings: DistanceLocalization, variable: str, kind: str) -> Distance
     return DistanceTaper(settings.family, lengths, reach.angle, settings.cutoff, settings.exponent)
 
 
-def margins_of(parameter: ParameterSettings) -> Margins:
+def margins_of(parameter: ParameterSettings, dtype: str) -> Margins:
     """Return how a variable is updated."""
     bounds = parameter.clip
     clip = None
     if bounds is not None:
         lower = -inf if bounds.lower is None else bounds.lower
         clip = (lower, inf if bounds.upper is None else bounds.upper)
-    return Margins(_transform(parameter), clip)
+    return Margins(_transform(parameter, dtype), clip)
 
 
-def _transform(parameter: ParameterSettings) -> transforms.Transform:
+def _transform(parameter: ParameterSettings, dtype: str) -> transforms.Transform:
     match parameter.transform:
         case LogTransform():
-            return transforms.Log()
+            return transforms.Log(dtype)
         case LogitTransform(lower=lower, upper=upper):
-            return transforms.Logit(lower, upper)
+            return transforms.Logit(lower, upper, dtype)
         case NormalScoreTransform():
             return transforms.NormalScore()
         case _:
@@ -201,9 +220,9 @@ def bench_of(workflow: Workflow, folder: Path, n_obs: int) -> Workbench:
         workflow.seed,
         store_of(workflow, folder, layout),
         model,
-        ParameterPrior(workflow.parameters, layout, workflow.seed),
+        prior_of(workflow, layout),
         lambda observations: method_of(workflow, observations),
-        tuple(margins_of(parameter) for parameter in workflow.parameters.values()),
+        tuple(margins_of(each, layout.dtype) for each in workflow.parameters.values()),
         plan_of(workflow, layout).keys,
         twin if isinstance(twin, TwinObserver) else None,
         timeout,

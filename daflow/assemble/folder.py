@@ -21,6 +21,7 @@ from daflow.assemble.build import (
     method_of,
     model_of,
     observed_of,
+    prior_of,
     table_of,
 )
 from daflow.assemble.environment import environment
@@ -28,13 +29,14 @@ from daflow.config.load import from_json, to_json, workflow_from
 from daflow.config.overrides import with_overrides as apply_overrides
 from daflow.config.schema import Workflow
 from daflow.errors import ConfigError, DataError, StoreError
-from daflow.execution.prior import ParameterPrior
 from daflow.ports import Observations
 from daflow.records import Layout
 from daflow.storage import write_durably
 from daflow.storage.files import make_folder, sync_folder
 
 RESOLVED = "resolved.json"
+LARGEST_LOOK = 10**6
+"""Numbers a member up to which random fields are tried beforehand: the driver must not hold large ones."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,10 @@ def look_at(workflow: Workflow) -> int:
         locality.check()
     if isinstance(observed, Observations):
         method_of(workflow, observed)
-    ParameterPrior(workflow.parameters, layout_of(workflow, n_obs), workflow.seed)
+    layout = layout_of(workflow, n_obs)
+    prior = prior_of(workflow, layout)
+    if layout.n_state <= LARGEST_LOOK:
+        prior.check()
     return n_obs
 
 

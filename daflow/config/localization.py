@@ -47,10 +47,11 @@ class DistanceLocalization(Section):
     """An observation's weight falls with its distance."""
 
     kind: Literal["distance"] = Field(default="distance", description="The weight falls with distance.")
-    tapers: Literal["covariance", "gain"] = Field(
-        default="covariance",
-        description="What the weights multiply: the covariance of state and predictions, before the "
-        "inversion, or the gain, after it.",
+    tapers: Literal["gain", "cross_covariance"] = Field(
+        default="gain",
+        description="What the weights multiply: the gain, after the inversion, or the covariance of state "
+        "and predictions, before it. The second can overshoot where observations are many and accurate: "
+        "observations that no longer reach a number still count among each other.",
     )
     family: Family = Field(
         default="gaspari_cohn",
