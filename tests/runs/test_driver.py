@@ -1,0 +1,201 @@
+import numpy as np
+import pytest
+
+from daflow.errors import OutputInvalid, StoreError
+from daflow.execution.carry_out import carry_out
+from daflow.execution.pools import InlinePool
+from daflow.names import Phase, Status
+from daflow.records import Outcome, Task
+from daflow.runs import facts
+from daflow.runs.decide import Policy
+from daflow.runs.driver import Driver
+from daflow.runs.facts import Progress, fold
+from daflow.runs.journal import Journal, read_journal
+from tests.contracts.toy_run import LAYOUT, N_MEMBERS, N_STEPS, TRUTH_FAILS, ToyRun, failing, plan
+
+
+def drive(run, policy=None, pool=None, watch=lambda fact, progress: None, *, retry_failed=False):
+    """Drive a toy run for one session."""
+    path = run.folder / "journal.jsonl"
+    progress = fold(read_journal(path))
+    bench = run.bench()
+    pool = pool or InlinePool(lambda task: carry_out(bench, task))
+    with Journal(path) as journal:
+        fact = facts.opened({"pid": 1}, retry_failed=retry_failed)
+        journal.append(fact)
+        progress.take(fact)
+        return Driver(plan(), policy or Policy(), run.store, pool, journal, progress, watch).run()
+
+
+def results(run):
+    return [run.store.parameters(step) for step in range(N_STEPS + 1)] + [
+        run.store.predicted(step) for step in range(N_STEPS + 1)
+    ]
+
+
+def assert_same_bits(run, reference):
+    for ours, theirs in zip(results(run), results(reference), strict=True):
+        assert ours.tobytes() == theirs.tobytes()
+
+
+@pytest.fixture
+def reference(tmp_path):
+    run = ToyRun(tmp_path / "reference")
+    run.folder.mkdir()
+    assert drive(run).kind == "finished"
+    return run
+
+
+@pytest.fixture
+def run(tmp_path):
+    made = ToyRun(tmp_path / "run")
+    made.folder.mkdir()
+    return made
+
+
+def test_that_a_whole_run_is_driven_from_prior_to_posterior(reference):
+    for step in range(N_STEPS + 1):
+        assert np.isfinite(reference.store.parameters(step)).all()
+        assert np.isfinite(reference.store.predicted(step)).all()
+    observed = reference.store.read_observations().table["value"]
+    misfits = [np.mean((reference.store.predicted(step) - observed) ** 2) for step in (0, N_STEPS)]
+    assert misfits[1] < misfits[0]
+    assert sorted(reference.store.points) == list(range(LAYOUT.n_slices))
+
+
+def test_that_the_journal_tells_each_task_once_and_each_stage_s_close_after_its_tasks(reference):
+    journal = read_journal(reference.folder / "journal.jsonl")
+    ended = [Outcome.from_json(fact).task for fact in journal if fact["fact"] == "ended"]
+    assert len(set(ended)) == len(ended)
+    assert {task.attempt for task in ended} == {0}
+    n_members_tasks = N_MEMBERS * (N_STEPS + 2)
+    assert len(ended) == n_members_tasks + 1 + N_STEPS + LAYOUT.n_slices * (N_STEPS + 1)
+    closed = [(Phase(fact["phase"]), fact["step"]) for fact in journal if fact["fact"] == "closed"]
+    assert closed == list(plan().stages)
+    assert [fact["fact"] for fact in (journal[0], journal[-1])] == ["opened", "stopped"]
+
+
+@pytest.mark.parametrize(("slots", "seed"), [(3, 1), (100, 2)])
+def test_that_slots_and_order_do_not_change_a_bit(run, reference, slots, seed):
+    bench = run.bench()
+    assert drive(run, pool=InlinePool(lambda task: carry_out(bench, task), slots, seed)).kind == "finished"
+    assert_same_bits(run, reference)
+
+
+def test_that_watchers_see_every_fact_after_it_is_durable(run):
+    seen = []
+
+    def watch(fact, progress):
+        seen.append(fact)
+        assert read_journal(run.folder / "journal.jsonl")[-1] == fact
+        assert isinstance(progress, Progress)
+
+    drive(run, watch=watch)
+    assert len(seen) == len(read_journal(run.folder / "journal.jsonl")) - 1
+
+
+def test_that_receipts_that_no_driver_saw_are_taken_in_and_their_tasks_are_not_run_again(run, reference):
+    bench, left = run.bench(), []
+    for index in (4, 0):
+        left.append(Task(Phase.PRIOR, 0, index, 0))
+        carry_out(bench, left[-1])
+    foreign = Outcome(Task(Phase.PRIOR, 0, 1, 0), Status.OK, key="of other settings")
+    run.store.write_receipt(foreign)
+    ran = []
+    pool = InlinePool(lambda task: (ran.append(task), carry_out(bench, task))[1])
+    assert drive(run, pool=pool).kind == "finished"
+    assert not set(left) & set(ran)
+    assert foreign.task in ran
+    assert_same_bits(run, reference)
+
+
+def test_that_a_finished_run_that_is_driven_again_runs_nothing(run):
+    drive(run)
+    ran = []
+    assert drive(run, pool=InlinePool(ran.append)).kind == "finished"
+    assert ran == []
+
+
+def test_that_a_member_that_fails_is_left_behind_and_the_others_go_on_as_if_it_had_never_been(tmp_path, run):
+    run.fails = failing((2, 1), (5, "prior"))
+    assert drive(run).kind == "finished"
+    progress = fold(read_journal(run.folder / "journal.jsonl"))
+    assert progress.survivors[Phase.PRIOR, 0] == (0, 1, 2, 3, 4)
+    assert progress.survivors[Phase.FORECAST, N_STEPS] == (0, 1, 3, 4)
+    assert [outcome.task.attempt for outcome in progress.bad_ends] == [0, 0]
+    posterior = run.store.parameters(N_STEPS)
+    assert np.isnan(posterior[[2, 5]]).all()
+    assert np.isfinite(posterior[[0, 1, 3, 4]]).all()
+
+
+def test_that_an_invalid_output_is_tried_again_as_often_as_the_policy_says(run):
+    run.fails = {(3, 0): OutputInvalid("cut short")}
+    assert drive(run, Policy(retries=2)).kind == "finished"
+    progress = fold(read_journal(run.folder / "journal.jsonl"))
+    assert [(o.task.index, o.task.attempt) for o in progress.bad_ends] == [(3, 0), (3, 1), (3, 2)]
+
+
+def test_that_too_few_members_stop_the_run_and_that_more_attempts_can_be_asked_for(run, reference):
+    run.fails = failing(*((member, 0) for member in range(1, N_MEMBERS)))
+    stop = drive(run)
+    assert stop.kind == "too few members"
+    assert stop.resumable
+    assert "1 of 6 members are left" in stop.reason
+    run.fails = {}
+    assert drive(run).kind == "too few members"
+    assert drive(run, retry_failed=True).kind == "finished"
+    assert_same_bits(run, reference)
+
+
+def test_that_a_policy_to_stop_stops_at_the_first_member_that_fails(run):
+    run.fails = failing((1, 0))
+    stop = drive(run, Policy(stop_on_failure=True))
+    assert (stop.kind, stop.resumable) == ("member failed", True)
+    assert "member 1 of step 0 failed" in stop.reason
+
+
+def test_that_a_truth_that_fails_stops_the_run_for_good(run):
+    run.fails = TRUTH_FAILS
+    stop = drive(run)
+    assert (stop.kind, stop.resumable) == ("task failed", False)
+
+
+def test_that_a_store_that_blocks_stops_the_run_until_it_is_mended(run, reference):
+    bench, full = run.bench(), True
+
+    def work(task):
+        if full and task == Task(Phase.UPDATE, 1, 1, 0):
+            return Outcome(task, Status.BLOCKED, reason="the disk is full")
+        return carry_out(bench, task)
+
+    stop = drive(run, pool=InlinePool(work, slots=3))
+    assert (stop.kind, stop.reason, stop.resumable) == ("blocked", "the disk is full", True)
+    with pytest.raises(StoreError, match="the disk is full"):
+        stop.check(run.folder)
+    full = False
+    assert drive(run, pool=InlinePool(work, slots=3)).kind == "finished"
+    assert_same_bits(run, reference)
+
+
+def test_that_a_driver_whose_journal_fails_says_so_and_loses_nothing(run, reference, tmp_path):
+    class Full(Journal):
+        def append(self, fact):
+            if fact["fact"] == "closed" and fact["phase"] == "update":
+                raise StoreError("cannot write the journal")
+            super().append(fact)
+
+    bench = run.bench()
+    with Journal(run.folder / "journal.jsonl"):
+        pass
+    with Full(run.folder / "journal.jsonl") as journal, pytest.raises(StoreError):
+        Driver(
+            plan(),
+            Policy(),
+            run.store,
+            InlinePool(lambda task: carry_out(bench, task)),
+            journal,
+            Progress(),
+            lambda fact, progress: None,
+        ).run()
+    assert drive(run).kind == "finished"
+    assert_same_bits(run, reference)

@@ -1,0 +1,125 @@
+import json
+import os
+import resource
+import signal
+from contextlib import contextmanager
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from daflow.errors import JournalError, StoreError
+from daflow.runs.journal import Journal, read_journal
+
+WORDS = st.text(max_size=10)
+FACTS = st.builds(
+    lambda kind, rest: {"fact": kind} | rest, WORDS, st.dictionaries(WORDS.map("x{}".format), WORDS)
+)
+
+
+@contextmanager
+def largest_file(n_bytes):
+    """Let no file of this process grow beyond so many bytes: a write of more is cut short, then refused."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+
+
+def written(path, facts):
+    with Journal(path) as journal:
+        for fact in facts:
+            journal.append(fact)
+    return path
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(FACTS, max_size=6), st.lists(FACTS, max_size=3))
+def test_that_facts_come_back_in_order_whatever_session_wrote_them(tmp_path_factory, first, second):
+    path = tmp_path_factory.mktemp("run") / "journal.jsonl"
+    written(path, first)
+    written(path, second)
+    assert read_journal(path) == first + second
+
+
+def test_that_a_run_without_a_journal_has_no_facts(tmp_path):
+    assert read_journal(tmp_path / "journal.jsonl") == []
+
+
+def test_that_a_last_line_torn_at_any_byte_is_dropped_and_the_next_append_is_clean(tmp_path):
+    facts = [{"fact": "one"}, {"fact": "two", "n": 2}, {"fact": "three", "reason": "naïve \n {} \ud800"}]
+    whole = written(tmp_path / "whole", facts).read_bytes()
+    last = whole.rindex(b"\n", 0, -1) + 1
+    for end in range(last, len(whole)):
+        torn = tmp_path / f"torn-{end}"
+        torn.write_bytes(whole[:end])
+        assert read_journal(torn) == facts[:2]
+        written(torn, [{"fact": "four"}])
+        assert read_journal(torn) == [*facts[:2], {"fact": "four"}]
+
+
+@pytest.mark.parametrize("tail", [b"\0" * 40, b"\xff\xfe", b'{"fact": "x"}', b"[]", b"null", b"{}"])
+def test_that_whatever_a_power_cut_left_after_the_last_line_is_dropped(tmp_path, tail):
+    path = written(tmp_path / "journal", [{"fact": "one"}])
+    path.write_bytes(path.read_bytes() + tail)
+    assert read_journal(path) == [{"fact": "one"}]
+    written(path, [{"fact": "two"}])
+    assert read_journal(path) == [{"fact": "one"}, {"fact": "two"}]
+
+
+@pytest.mark.parametrize("line", [b"", b"{", b"[]", b"7", b'{"kind": "x"}', b"\xff\xfe"])
+def test_that_a_bad_line_before_the_last_is_an_error_that_names_it(tmp_path, line):
+    path = tmp_path / "journal"
+    path.write_bytes(b'{"fact":"one"}\n' + line + b'\n{"fact":"three"}\n')
+    for read in (read_journal, Journal):
+        with pytest.raises(JournalError, match=f"line 2 of {path}"):
+            read(path)
+    assert path.read_bytes().endswith(b'{"fact":"three"}\n')
+
+
+def test_that_a_full_disk_leaves_the_journal_as_it_was_whatever_part_of_the_line_would_fit(tmp_path):
+    fact = {"fact": "long", "reason": "x" * 60}
+    path = tmp_path / "journal"
+    with Journal(path) as journal:
+        journal.append({"fact": "one"})
+        before = path.read_bytes()
+        for room in range(len(json.dumps(fact, separators=(",", ":"))) + 1):
+            with (
+                largest_file(len(before) + room),
+                pytest.raises(StoreError, match="cannot write the journal"),
+            ):
+                journal.append(fact)
+            assert path.read_bytes() == before
+        journal.append(fact)
+    assert read_journal(path) == [{"fact": "one"}, fact]
+
+
+def test_that_an_interrupt_while_a_fact_is_written_leaves_the_journal_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "journal"
+    real = os.fsync
+
+    def interrupted(descriptor):
+        real(descriptor)
+        signal.raise_signal(signal.SIGINT)
+
+    with Journal(path) as journal:
+        journal.append({"fact": "one"})
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fsync", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                journal.append({"fact": "two"})
+        assert read_journal(path) == [{"fact": "one"}]
+        with largest_file(path.stat().st_size + 3), pytest.raises(StoreError):
+            journal.append({"fact": "three"})
+        journal.append({"fact": "four"})
+    assert read_journal(path) == [{"fact": "one"}, {"fact": "four"}]
+
+
+def test_that_a_journal_that_cannot_be_opened_is_an_error_with_a_cure(tmp_path):
+    with pytest.raises(StoreError, match="cannot write the journal") as error:
+        Journal(tmp_path / "absent" / "journal")
+    assert "daflow resume" in error.value.do
