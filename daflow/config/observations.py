@@ -87,6 +87,11 @@ class FileObservations(Section):
     kind: Literal["file"] = Field(default="file", description="From a table in a file.")
     path: InputPath = Field(description="A .csv file, or a netCDF (.nc) or zarr (.zarr) with dimension obs.")
     columns: ColumnNames = Field(default=ColumnNames(), description="What the columns are called there.")
+    locations: InputPath | None = Field(
+        default=None,
+        description="A table of wells or stations, columns name and x, y, z: where the observations of that "
+        "name lie; null: as 'path' says, if it does.",
+    )
     error: ErrorSettings = Field(default=DiagonalError(), description="The covariance of the errors.")
 
 

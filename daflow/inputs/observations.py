@@ -14,6 +14,7 @@ from daflow.config.observations import ColumnNames, DiagonalError, FileObservati
 from daflow.config.section import nearest
 from daflow.errors import DataError
 from daflow.inputs.arrays import REAL_KINDS
+from daflow.inputs.locations import located
 from daflow.inputs.obs_error import covariance_of, read_error
 from daflow.inputs.tables import Columns, read_columns
 from daflow.ports import FloatArray, Observations, ObservationTable
@@ -59,6 +60,8 @@ def read_observations(settings: FileObservations) -> Observations:
         _require(path, given, name, getattr(settings.columns, name))
     table = _table(path, given)
     _check(path, table)
+    if settings.locations is not None:
+        table = located(table, settings.locations)
     error = read_error(settings.error, len(table["value"]))
     if not diagonal:
         table["error_std"] = _std_of(settings, Observations(table, error))
