@@ -4,6 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# Public data that some workflows use; not part of the project (workflows/egg/README.md tells where to get them).
+export DAFLOW_DATA ?= $(abspath ../shared/data)
+
 .PHONY: demo test check format bench clean
 
 demo: $(READY)  ## run the water flood, from a workflow file to a report
