@@ -1,0 +1,173 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from daflow.errors import EnsembleError, RunError, StoreError
+from daflow.names import Phase, Status
+from daflow.records import Outcome, Task
+from daflow.runs import facts
+from daflow.runs.decide import Close, Dispatch, Plan, Policy, Stop, decide
+from daflow.runs.facts import fold
+
+MEMBERS = (0, 1, 2, 3)
+PLAN = Plan(MEMBERS, n_steps=1, n_slices=2, twin=False, keys={})
+FORECAST = (Phase.FORECAST, 0)
+
+
+def at(stage, *ends, survivors=MEMBERS):
+    """Return the progress of a run that has come to a stage, with these ends (index, status) there."""
+    before = PLAN.stages[: PLAN.stages.index(stage)]
+    closed = [facts.closed(s, survivors) for s in before]
+    counted, ended = {}, []
+    for index, status in ends:
+        attempt = counted[index] = counted.get(index, -1) + 1
+        ended.append(facts.ended(Outcome(Task(*stage, index, attempt), status, reason="because")))
+    return fold([*closed, *ended])
+
+
+def sent(decision):
+    assert isinstance(decision, Dispatch)
+    return [(task.index, task.attempt) for task in decision.tasks]
+
+
+def test_that_the_stages_follow_each_other_in_the_order_of_the_phases():
+    names = [f"{phase}{step}" for phase, step in Plan(MEMBERS, 2, 3, twin=True, keys={}).stages]
+    assert names == [
+        "coordinates0",
+        "truth0",
+        "prior0",
+        *("forecast0", "prepare0", "update0"),
+        *("forecast1", "prepare1", "update1"),
+        "forecast2",
+    ]
+    assert (Phase.TRUTH, 0) not in PLAN.stages
+
+
+@pytest.mark.parametrize(
+    ("phase", "count"),
+    [(Phase.COORDINATES, 2), (Phase.PRIOR, 4), (Phase.FORECAST, 4), (Phase.PREPARE, 1), (Phase.UPDATE, 2)],
+)
+def test_that_each_phase_has_a_task_a_member_or_a_slice_or_one(phase, count):
+    assert sent(decide(at((phase, 0)), PLAN, Policy())) == [(index, 0) for index in range(count)]
+
+
+def test_that_what_is_done_or_out_is_not_sent_again():
+    progress = at(FORECAST, (0, Status.OK), (1, Status.LOST))
+    out = [Task(*FORECAST, 3)]
+    assert sent(decide(progress, PLAN, Policy(), out)) == [(1, 1), (2, 0)]
+
+
+def test_that_a_stage_waits_for_what_is_out_and_closes_when_all_is_done():
+    progress = at(FORECAST, *((member, Status.OK) for member in (3, 0, 1)))
+    assert sent(decide(progress, PLAN, Policy(), [Task(*FORECAST, 2)])) == []
+    progress.take(facts.ended(Outcome(Task(*FORECAST, 2), Status.OK)))
+    assert decide(progress, PLAN, Policy()) == Close(FORECAST, MEMBERS)
+
+
+def test_that_only_survivors_are_forecast():
+    assert sent(decide(at(FORECAST, survivors=(0, 3)), PLAN, Policy())) == [(0, 0), (3, 0)]
+
+
+def test_that_a_run_whose_stages_are_all_closed_is_finished():
+    progress = fold(facts.closed(stage, MEMBERS) for stage in PLAN.stages)
+    assert decide(progress, PLAN, Policy()) == Stop("finished", "all steps are done", resumable=False)
+
+
+OK, FAILED, LOST, INVALID = Status.OK, Status.FAILED, Status.LOST, Status.INVALID
+
+
+@pytest.mark.parametrize(
+    ("ends", "retries", "again"),
+    [
+        ([FAILED], 2, False),
+        ([LOST], 0, False),
+        ([LOST], 1, True),
+        ([LOST, LOST], 1, False),
+        ([INVALID, LOST], 2, True),
+        ([LOST, FAILED], 5, False),
+        ([INVALID, INVALID, INVALID], 2, False),
+    ],
+)
+def test_that_what_may_end_otherwise_is_tried_again_as_often_as_allowed(ends, retries, again):
+    progress = at(FORECAST, *((1, status) for status in ends))
+    tasks = sent(decide(progress, PLAN, Policy(retries=retries)))
+    assert ((1, len(ends)) in tasks) == again
+    assert {index for index, _ in tasks} == ({0, 1, 2, 3} if again else {0, 2, 3})
+
+
+def test_that_a_policy_may_retry_failures_too():
+    policy = Policy(retried=frozenset({FAILED}))
+    assert (1, 1) in sent(decide(at(FORECAST, (1, FAILED)), PLAN, policy))
+    assert 1 not in {index for index, _ in sent(decide(at(FORECAST, (1, LOST)), PLAN, policy))}
+
+
+def test_that_a_stage_closes_with_those_that_came_through():
+    progress = at(FORECAST, (0, OK), (1, FAILED), (2, OK), (3, OK))
+    assert decide(progress, PLAN, Policy()) == Close(FORECAST, (0, 2, 3))
+
+
+def test_that_too_few_members_stop_the_run_as_soon_as_it_is_sure():
+    progress = at(FORECAST, (1, FAILED), (3, FAILED))
+    stop = decide(progress, PLAN, Policy(min_members=3))
+    assert isinstance(stop, Stop)
+    assert (stop.kind, stop.resumable) == ("too few members", True)
+    assert "2 of 4 members are left in the forecast of step 0, the policy asks for 3" in stop.reason
+    assert "member 1, failed: because" in stop.reason
+    assert isinstance(decide(progress, PLAN, Policy(min_members=2)), Dispatch)
+
+
+@pytest.mark.parametrize(("status", "resumable"), [(FAILED, False), (INVALID, False), (LOST, True)])
+@pytest.mark.parametrize("phase", [Phase.COORDINATES, Phase.PREPARE, Phase.UPDATE])
+def test_that_a_task_of_the_analysis_that_cannot_be_had_stops_the_run(phase, status, resumable):
+    stop = decide(at((phase, 0), (0, status)), PLAN, Policy(retries=0))
+    assert isinstance(stop, Stop)
+    assert (stop.kind, stop.resumable) == ("task failed", resumable)
+    assert f"{phase} 0 of step 0 {status}: because" in stop.reason
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [
+        ("too few members", EnsembleError),
+        ("member failed", EnsembleError),
+        ("blocked", StoreError),
+        ("task failed", RunError),
+    ],
+)
+@pytest.mark.parametrize("resumable", [True, False])
+def test_that_a_stop_raises_the_error_of_its_kind_with_what_to_do(kind, error, resumable):
+    with pytest.raises(error, match="stopped: reason") as raised:
+        Stop(kind, "reason", resumable=resumable).check("runs/egg")
+    assert type(raised.value) is error
+    assert ("daflow resume runs/egg" in raised.value.do) == resumable
+
+
+def test_that_a_finished_run_raises_nothing():
+    Stop("finished", "", resumable=False).check("runs/egg")
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(MEMBERS), st.sampled_from(Status)), max_size=12),
+    st.sets(st.sampled_from(MEMBERS)),
+    st.builds(Policy, st.integers(0, 3), min_members=st.integers(1, 4), stop_on_failure=st.booleans()),
+)
+def test_that_every_decision_is_about_what_is_not_settled_and_is_the_same_each_time(ends, out, policy):
+    progress = at(FORECAST, *ends)
+    in_flight = [Task(*FORECAST, index, 9) for index in out]
+    decision = decide(progress, PLAN, policy, in_flight)
+    assert decide(progress, PLAN, policy, in_flight[::-1]) == decision
+    done = progress.done.get(FORECAST, set())
+    match decision:
+        case Dispatch(stage, tasks):
+            assert stage == FORECAST
+            assert not {task.index for task in tasks} & (done | out)
+            assert len(set(tasks)) == len(tasks)
+            assert not set(tasks) & progress.seen
+        case Close(stage, survivors):
+            assert stage == FORECAST
+            assert set(survivors) == done & set(MEMBERS)
+            assert len(survivors) >= policy.min_members or done >= set(MEMBERS)
+        case Stop(kind, reason):
+            assert kind != "finished"
+            assert reason

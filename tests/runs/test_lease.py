@@ -1,0 +1,141 @@
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+
+import pytest
+
+from daflow.errors import LeaseError, StoreError
+from daflow.runs import lease as module
+from daflow.runs.lease import STALE_SECONDS, Holder, Lease, read_holder
+
+DRIVER = """
+import sys
+from pathlib import Path
+from daflow.runs.lease import Lease
+with Lease(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def driver(tmp_path):
+    """Return another process that holds the lease until a line is written to it."""
+    path = tmp_path / "lease"
+    process = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "held\n"
+    yield process, path
+    process.kill()
+    process.communicate()
+
+
+def write(path, holder):
+    path.write_text(json.dumps(asdict(holder)))
+
+
+def elsewhere(age):
+    return replace(Holder.this_process(), host="another-host", renewed=time.time() - age)
+
+
+def test_that_a_lease_names_its_holder_while_it_is_held_and_nobody_afterwards(tmp_path):
+    path = tmp_path / "lease"
+    for _ in range(2):
+        with Lease(path):
+            holder = read_holder(path)
+            assert (holder.host, holder.pid) == (socket.gethostname(), os.getpid())
+            assert holder.alive()
+        assert read_holder(path) is None
+
+
+def test_that_a_second_driver_is_refused_with_who_and_since_when(driver):
+    process, path = driver
+    with pytest.raises(LeaseError, match="has a driver already") as error, Lease(path):
+        pass
+    assert f"process {process.pid} on {socket.gethostname()}, since 20" in error.value.got
+    assert read_holder(path).pid == process.pid
+    process.communicate("go\n")
+    with Lease(path):
+        assert read_holder(path).pid == os.getpid()
+
+
+def test_that_a_second_driver_is_refused_where_locks_are_not_shared_too(driver):
+    process, path = driver
+    # A copy has the holder's name but not its lock, as a file system without shared locks shows it.
+    copy = path.with_name("copy")
+    copy.write_bytes(path.read_bytes())
+    with pytest.raises(LeaseError, match=f"process {process.pid}"), Lease(copy):
+        pass
+
+
+def test_that_the_lease_of_a_killed_driver_is_taken_over_even_while_it_is_a_zombie(driver):
+    process, path = driver
+    process.send_signal(signal.SIGKILL)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert read_holder(path).pid == process.pid
+    assert not read_holder(path).alive()
+    with Lease(path):
+        assert read_holder(path).pid == os.getpid()
+    process.wait()
+
+
+def test_that_a_later_process_with_the_same_number_is_not_the_holder(tmp_path):
+    holder = Holder.this_process()
+    assert holder.alive()
+    assert not replace(holder, process_started=holder.process_started - 3600).alive()
+    assert not replace(holder, pid=2**22 + 1).alive()
+
+
+def test_that_another_machine_s_lease_holds_while_it_is_fresh_and_no_longer(tmp_path):
+    path = tmp_path / "lease"
+    write(path, elsewhere(0))
+    with pytest.raises(LeaseError, match="another-host"), Lease(path):
+        pass
+    write(path, elsewhere(STALE_SECONDS + 1))
+    with Lease(path):
+        assert read_holder(path).pid == os.getpid()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"host": "x"}', "\0" * 100])
+def test_that_a_lease_that_cannot_be_read_is_nobody_s(tmp_path, content):
+    path = tmp_path / "lease"
+    path.write_text(content)
+    assert read_holder(path) is None
+    with Lease(path):
+        assert read_holder(path).pid == os.getpid()
+
+
+def test_that_a_process_that_has_the_lock_but_no_name_yet_holds_the_lease(driver):
+    _, path = driver
+    os.truncate(path, 0)
+    with pytest.raises(LeaseError, match="has not written its name"), Lease(path):
+        pass
+
+
+def test_that_a_lease_is_renewed_and_readers_find_its_holder_at_every_moment(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "RENEW_SECONDS", 0.001)
+    path = tmp_path / "lease"
+    with Lease(path):
+        first = read_holder(path).renewed
+        renewed = set()
+        while len(renewed) < 20:
+            holder = read_holder(path)
+            assert holder is not None
+            assert holder.since <= first <= holder.renewed
+            renewed.add(holder.renewed)
+    assert read_holder(path) is None
+
+
+def test_that_a_lease_that_cannot_be_taken_is_an_error_with_a_cure(tmp_path):
+    with (
+        pytest.raises(StoreError, match="cannot take the lease") as error,
+        Lease(tmp_path / "absent" / "lease"),
+    ):
+        pass
+    assert "mend the permissions" in error.value.do

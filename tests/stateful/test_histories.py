@@ -1,0 +1,205 @@
+"""Random histories of a run against the run that nothing disturbed."""
+
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from daflow.errors import ModelFailed
+from daflow.execution.carry_out import carry_out
+from daflow.names import Phase, Status
+from daflow.records import Outcome
+from daflow.runs import facts
+from daflow.runs.decide import MEMBER_PHASES, Policy
+from daflow.runs.driver import Driver
+from daflow.runs.facts import fold
+from daflow.runs.journal import Journal, read_journal
+from tests.contracts.toy_run import N_MEMBERS, N_STEPS, ToyRun, plan
+
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - no secrets: syncs are free there
+POLICY = Policy(retries=1, min_members=3)
+CALM_AFTER = 8
+"""Sessions after which nothing disturbs the run any more, so that it can end."""
+EVENTS = ("lost", "cut off", "blocked", "twice", "nothing", "death", "death after the receipt", "torn line")
+
+
+class DriverDied(BaseException):
+    """Ends a session at once, as SIGKILL would."""
+
+
+@dataclass
+class ChaoticPool:
+    """Carries tasks out in any order and lets anything befall them."""
+
+    work: object
+    random: Random
+    rates: dict[str, float]
+    journal: Path
+    done_before: set[tuple[Phase, int, int]]
+    out: list = field(default_factory=list)
+
+    @property
+    def slots(self):
+        return self.random.randint(1, 5)
+
+    def submit(self, task):
+        place = (task.phase, task.step, task.index)
+        assert place not in self.done_before, "what has a receipt runs again"
+        assert place not in {(t.phase, t.step, t.index) for t in self.out}, "one task is out twice"
+        self.out.append(task)
+
+    def wait(self, seconds):
+        if not self.out or self._strikes("nothing"):
+            return []
+        if self._strikes("death"):
+            raise DriverDied
+        task = self.out.pop(self.random.randrange(len(self.out)))
+        if self._strikes("lost"):
+            return [Outcome(task, Status.LOST, reason="its node died")]
+        if self._strikes("blocked"):
+            return [Outcome(task, Status.BLOCKED, reason="the disk is full")]
+        outcome = self.work(task)
+        if self._strikes("cut off"):
+            return [Outcome(task, Status.LOST, reason="cut off, though it was done")]
+        if self._strikes("death after the receipt"):
+            raise DriverDied
+        if self._strikes("torn line"):
+            with self.journal.open("ab") as file:
+                file.write(b'{"fact":"ended","phase":"fore')
+            raise DriverDied
+        return [outcome] * (2 if self._strikes("twice") else 1)
+
+    def _strikes(self, event):
+        return self.random.random() < self.rates.get(event, 0.0)
+
+
+def session(run, random, rates):
+    """Drive for one session; return how it stopped, or nothing if the driver died."""
+    path = run.folder / "journal.jsonl"
+    progress = fold(read_journal(path))
+    bench = run.bench()
+    done = {(o.task.phase, o.task.step, o.task.index) for o in run.store.receipts() if o.status == Status.OK}
+    pool = ChaoticPool(lambda task: carry_out(bench, task), random, rates, path, done)
+    with Journal(path) as journal:
+        fact = facts.opened({"pid": 1})
+        journal.append(fact)
+        progress.take(fact)
+        watch = lambda fact, so_far: None  # noqa: E731 - nothing to watch
+        try:
+            stop = Driver(plan(), POLICY, run.store, pool, journal, progress, watch).run()
+        except DriverDied:
+            stop = None
+    if stop is not None:
+        assert fold(read_journal(path)) == progress
+    return stop
+
+
+def driven(run, seed, rates):
+    """Drive session after session until the run is finished or can get no further."""
+    random = Random(seed)
+    for number in range(CALM_AFTER + 2):
+        stop = session(run, random, rates if number < CALM_AFTER else {})
+        if stop is not None and (stop.kind == "finished" or not stop.resumable):
+            return stop
+    return stop
+
+
+def dropped(progress):
+    """Return where each member that did not come through was left behind."""
+    before, left = set(range(N_MEMBERS)), set()
+    for stage in plan().stages:
+        if stage not in progress.survivors:
+            break
+        if stage[0] in MEMBER_PHASES:
+            after = set(progress.survivors[stage])
+            place = "prior" if stage[0] is Phase.PRIOR else stage[1]
+            left |= {(member, place) for member in before - after}
+            before = after
+    return left
+
+
+def fresh(folder, name, fails):
+    run = ToyRun(Path(folder) / name, {place: ModelFailed("no") for place in fails})
+    run.folder.mkdir()
+    return run
+
+
+PLACES = st.tuples(st.integers(0, N_MEMBERS - 1), st.sampled_from(["prior", *range(N_STEPS + 1)]))
+RATES = st.fixed_dictionaries({event: st.sampled_from([0.0, 0.0, 0.02, 0.1, 0.3]) for event in EVENTS})
+
+
+@pytest.mark.slow
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32), RATES, st.sets(PLACES, max_size=2))
+def test_that_any_history_ends_as_the_run_that_nothing_disturbed(seed, rates, fails):
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+        run = fresh(folder, "disturbed", fails)
+        stop = driven(run, seed, rates)
+        progress = fold(read_journal(run.folder / "journal.jsonl"))
+        # With two failures at most, only losses beyond the retries can bring the members below three, and
+        # a new session forgives them: once it is calm, every run is finished unless it closed with too few.
+        last = min(len(members) for members in progress.survivors.values())
+        assert stop.kind == "finished" or (stop.kind == "too few members" and last <= POLICY.min_members + 1)
+        left = dropped(progress)
+        reference = fresh(folder, "reference", left)
+        calm = driven(reference, 0, {})
+        assert_ends_alike(run, progress, reference)
+        if stop.kind == "finished":
+            assert calm.kind == "finished"
+            assert_done_once(progress)
+
+
+def assert_ends_alike(run, progress, reference):
+    other = fold(read_journal(reference.folder / "journal.jsonl"))
+    for stage, members in progress.survivors.items():
+        assert other.survivors[stage] == members
+    closed = [stage for stage in plan().stages if stage in progress.survivors]
+    for phase, step in closed:
+        members = list(progress.survivors[phase, step])
+        ours, theirs = (written(made.store, phase, step) for made in (run, reference))
+        if ours is not None:
+            assert np.isfinite(ours[members]).all()
+            assert ours[members].tobytes() == theirs[members].tobytes()
+
+
+def written(store, phase, step):
+    """Return what the members of a stage have written, nothing where a stage is not of members."""
+    match phase:
+        case Phase.PRIOR:
+            return store.parameters(0)
+        case Phase.FORECAST:
+            return store.predicted(step)
+        case Phase.UPDATE:
+            return store.parameters(step + 1)
+        case _:
+            return None
+
+
+def assert_done_once(progress):
+    """Every stage's tasks are done for exactly those that go on, or for every slice."""
+    members = tuple(range(N_MEMBERS))
+    for stage in plan().stages:
+        if stage[0] in MEMBER_PHASES:
+            assert set(progress.survivors[stage]) <= progress.done[stage] <= set(members)
+        else:
+            assert progress.done[stage] == set(plan().indices(stage[0], members))
+        members = progress.survivors[stage]
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32), st.sets(PLACES, max_size=2))
+def test_that_deaths_and_duplicates_alone_cost_no_member_and_no_attempt(seed, fails):
+    rates = dict.fromkeys(("twice", "nothing", "death", "death after the receipt", "torn line"), 0.03)
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+        run, reference = fresh(folder, "disturbed", fails), fresh(folder, "reference", fails)
+        assert driven(run, seed, rates).kind == driven(reference, 0, {}).kind == "finished"
+        progress = fold(read_journal(run.folder / "journal.jsonl"))
+        assert progress.survivors == fold(read_journal(reference.folder / "journal.jsonl")).survivors
+        assert {outcome.task.attempt for outcome in run.store.receipts()} == {0}
+        assert_ends_alike(run, progress, reference)
