@@ -1,0 +1,156 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from daflow.errors import DataError
+from daflow.methods import EsMda, Locality
+from daflow.numerics.covariance import DenseCovariance, DiagonalCovariance
+from daflow.numerics.localization import DistanceTaper, state_obs_taper
+from daflow.numerics.schedules import constant_alphas
+from daflow.numerics.updates import perturbed_observation_update
+from daflow.ports import SlicePoints
+
+N_MEMBERS, N_STATE, N_OBS = 9, 40, 6
+RNG = np.random.default_rng(3)
+PRIOR = RNG.standard_normal((N_MEMBERS, N_STATE))
+PREDICTED = PRIOR[:, ::7] + 0.1 * RNG.standard_normal((N_MEMBERS, N_OBS))
+VALUES = RNG.standard_normal(N_OBS)
+DIAGONAL = DiagonalCovariance(np.linspace(0.2, 0.9, N_OBS))
+DENSE = DenseCovariance(0.3 * np.eye(N_OBS) + 0.1)
+MEMBERS = (0, 1, 2, 4, 5, 7, 8, 11, 12)
+PLACES = np.column_stack([np.arange(N_STATE, dtype=float), np.zeros(N_STATE), np.full(N_STATE, np.nan)])
+VARIABLE = (np.arange(N_STATE) >= 25).astype(np.int64)
+OBS_PLACES = np.column_stack([np.arange(0.0, N_STATE, 7), np.zeros(N_OBS), np.full(N_OBS, np.nan)])
+KINDS = np.array([0, 1, 0, 1, 0, 1])
+NEAR = DistanceTaper("gaspari_cohn", (6.0, 6.0, None))
+FAR = DistanceTaper("step", (20.0, 20.0, None))
+RULES = {(0, 0): NEAR, (0, 1): FAR, (1, 0): FAR, (1, 1): None}
+
+
+def locality(*, tapers_gain):
+    return Locality(tapers_gain, OBS_PLACES, KINDS, RULES)
+
+
+def dense_taper():
+    taper = np.ones((N_STATE, N_OBS))
+    for (variable, kind), rule in RULES.items():
+        if rule is not None:
+            block = np.ix_(variable == VARIABLE, kind == KINDS)
+            taper[block] = state_obs_taper(
+                PLACES[variable == VARIABLE], OBS_PLACES[kind == KINDS], rule
+            ).toarray()
+    return taper
+
+
+def in_slices(method, step, cuts):
+    factors = method.prepare(step, MEMBERS, PREDICTED)
+    parts = []
+    for start, stop in zip([0, *cuts], [*cuts, N_STATE], strict=True):
+        points = SlicePoints(VARIABLE[start:stop], PLACES[start:stop])
+        parts.append(method.apply(factors, PRIOR[:, start:stop].copy(), points))
+    return np.concatenate(parts, axis=1)
+
+
+CUTS = st.lists(st.integers(0, N_STATE), max_size=5).map(sorted)
+
+
+@settings(max_examples=20, deadline=None)
+@given(CUTS, st.sampled_from([DIAGONAL, DENSE]), st.sampled_from(["exact_cholesky", "subspace"]))
+def test_that_a_slice_gives_what_the_whole_gives(cuts, error, inversion):
+    method = EsMda((4.0, 4.0, 2.0), VALUES, error, 5, inversion)
+    whole = perturbed_observation_update(
+        PRIOR, PREDICTED, method.perturbed(1, MEMBERS), error, alpha=4.0, inversion=inversion
+    )
+    np.testing.assert_allclose(in_slices(method, 1, cuts), whole, rtol=0, atol=1e-12)
+
+
+@settings(max_examples=20, deadline=None)
+@given(CUTS)
+def test_that_a_localized_slice_gives_what_the_whole_gives_where_the_covariance_is_tapered(cuts):
+    method = EsMda((2.0, 2.0), VALUES, DIAGONAL, 5, locality=locality(tapers_gain=False))
+    whole = perturbed_observation_update(
+        PRIOR, PREDICTED, method.perturbed(0, MEMBERS), DIAGONAL, alpha=2.0, state_obs_taper=dense_taper()
+    )
+    np.testing.assert_allclose(in_slices(method, 0, cuts), whole, rtol=0, atol=1e-12)
+
+
+@settings(max_examples=20, deadline=None)
+@given(CUTS)
+def test_that_a_localized_slice_gives_what_the_whole_gives_where_the_gain_is_tapered(cuts):
+    method = EsMda((2.0, 2.0), VALUES, DIAGONAL, 5, locality=locality(tapers_gain=True))
+    anomalies, spread = PRIOR - PRIOR.mean(axis=0), PREDICTED - PREDICTED.mean(axis=0)
+    innovation = spread.T @ spread / (N_MEMBERS - 1) + 2.0 * DIAGONAL.dense()
+    gain = np.linalg.solve(innovation, spread.T @ anomalies / (N_MEMBERS - 1)).T
+    whole = PRIOR + (method.perturbed(0, MEMBERS) - PREDICTED) @ (dense_taper() * gain).T
+    np.testing.assert_allclose(in_slices(method, 0, cuts), whole, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("tapers_gain", [True, False])
+def test_that_what_is_out_of_reach_of_every_observation_is_left_alone_bit_for_bit(tapers_gain):
+    rules = dict.fromkeys(RULES, DistanceTaper("step", (1.0, 1.0, None)))
+    method = EsMda((1.0,), VALUES, DIAGONAL, 5, locality=Locality(tapers_gain, OBS_PLACES, KINDS, rules))
+    posterior = in_slices(method, 0, [13])
+    apart = np.abs(PLACES[:, :1] - OBS_PLACES[:, 0]).min(axis=1) > 1.0
+    assert posterior[:, apart].tobytes() == PRIOR[:, apart].tobytes()
+    assert (posterior[:, ~apart] != PRIOR[:, ~apart]).all()
+
+
+@given(st.sets(st.integers(0, 30), min_size=1, max_size=6).map(sorted), st.integers(0, 2))
+def test_that_a_member_s_perturbations_do_not_depend_on_which_other_members_there_are(members, step):
+    method = EsMda((3.0, 3.0, 3.0), VALUES, DIAGONAL, 5)
+    together = method.perturbed(step, members)
+    for row, member in zip(together, members, strict=True):
+        assert method.perturbed(step, [member])[0].tobytes() == row.tobytes()
+
+
+def test_that_perturbations_are_fresh_each_step_and_member_and_follow_the_seed():
+    method = EsMda((2.0, 2.0), VALUES, DIAGONAL, 5)
+    other = EsMda((2.0, 2.0), VALUES, DIAGONAL, 6)
+    drawn = [method.perturbed(0, [0, 1]), method.perturbed(1, [0, 1]), other.perturbed(0, [0, 1])]
+    assert len(np.unique(np.concatenate(drawn))) == 6 * N_OBS
+    assert method.perturbed(0, [0, 1]).tobytes() == drawn[0].tobytes()
+
+
+@pytest.mark.parametrize("error", [DIAGONAL, DENSE], ids=["diagonal", "dense"])
+def test_that_perturbations_have_the_mean_of_the_values_and_alpha_times_the_covariance(error):
+    n_members = 20_000
+    drawn = EsMda((4.0, 4.0), VALUES, error, 5).perturbed(1, range(n_members))
+    # Five standard deviations of a mean and of a covariance of so many normals.
+    margin = 5.0 * 4.0 * error.diagonal().max() * np.sqrt(2.0 / n_members)
+    assert np.abs(drawn.mean(axis=0) - VALUES).max() < margin
+    assert np.abs(np.cov(drawn.T) - 4.0 * error.dense()).max() < margin
+
+
+def test_that_a_slice_is_updated_in_its_own_memory():
+    prior = PRIOR.copy()
+    points = SlicePoints(VARIABLE, PLACES)
+    for place in (None, locality(tapers_gain=True)):
+        method = EsMda((1.0,), VALUES, DIAGONAL, 5, locality=place)
+        assert method.apply(method.prepare(0, MEMBERS, PREDICTED), prior, points) is prior
+
+
+def test_that_four_steps_on_a_linear_gaussian_problem_end_at_the_kalman_posterior():
+    n_members, members = 4000, range(4000)
+    operator = RNG.standard_normal((N_OBS, 5)) / 2
+    state = np.random.default_rng(8).standard_normal((n_members, 5))
+    method = EsMda(constant_alphas(4), VALUES, DIAGONAL, 5)
+    assert method.n_steps == 4
+    points = SlicePoints(np.zeros(5, dtype=np.int64), np.full((5, 3), np.nan))
+    for step in range(method.n_steps):
+        state = method.apply(method.prepare(step, members, state @ operator.T), state, points)
+    gain = operator.T @ np.linalg.inv(operator @ operator.T + DIAGONAL.dense())
+    mean, covariance = gain @ VALUES, np.eye(5) - gain @ operator
+    whiten = np.linalg.inv(np.linalg.cholesky(covariance))
+    # In units of the posterior spread, five standard deviations of a sample's moments, doubled for the
+    # sampled gains of four steps.
+    margin = 2.0 * 5.0 / np.sqrt(n_members)
+    assert np.abs(whiten @ (state.mean(axis=0) - mean)).max() < margin
+    assert np.abs(whiten @ np.cov(state.T) @ whiten.T - np.eye(5)).max() < margin * np.sqrt(2.0)
+
+
+def test_that_observations_without_a_place_that_their_taper_counts_are_refused():
+    locality(tapers_gain=False).check()
+    nowhere = np.where(np.arange(N_OBS)[:, np.newaxis] == 3, np.nan, OBS_PLACES)
+    with pytest.raises(DataError):
+        Locality(False, nowhere, KINDS, RULES).check()  # noqa: FBT003 - its first field
