@@ -1,0 +1,132 @@
+"""Small runs of real workflow files: by dask workers, in this process, or by the command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import daflow
+from daflow.assemble.build import bench_of, plan_of, policy_of
+from daflow.assemble.folder import make_run
+from daflow.assemble.launch import _ready_store, ignore
+from daflow.config.load import load_workflow
+from daflow.execution.carry_out import carry_out
+from daflow.execution.pools import InlinePool
+from daflow.runs import facts
+from daflow.runs.driver import Driver
+from daflow.runs.facts import fold
+from daflow.runs.journal import Journal, read_journal
+
+RING = """
+name: ring
+seed: 11
+ensemble: {size: 20}
+grids:
+  ring: {shape: [24], dims: [component], axes: [x]}
+parameters:
+  start:
+    grid: ring
+    prior: {kind: normal, mean: 2.3, std: 2.0}
+  forcing:
+    prior: {kind: normal, mean: 8.0, std: 0.5}
+model: {kind: lorenz96, variable: start, forcing: forcing, n: 24, every_steps: 2, n_times: 2, observe_every: 2}
+observations: {kind: twin, error: {default: {absolute: 0.5}}}
+method: {kind: es_mda, steps: 3}
+localization: {kind: distance, lengths: {x: 4}, variables: {forcing: none}}
+storage: {slice_size: 10}
+"""
+"""A twin experiment: 25 numbers a member in three slices, one of which holds both variables."""
+
+CALLABLE = """
+name: users
+seed: 5
+ensemble: {size: 12}
+parameters:
+  level: {shape: [14], prior: {kind: normal, mean: 0, std: 1}}
+model: {kind: callable, function: 'model:forecast', observables: 'model:observables'}
+observations: {kind: twin, error: {default: {absolute: 0.3}}}
+method: {kind: es_mda, steps: 2}
+storage: {slice_size: 4}
+"""
+"""A user's Python function: 14 numbers a member in four slices."""
+
+OBSERVABLES = """
+import numpy as np
+
+def observables():
+    return {"name": np.array(["a", "b", "c"]), "kind": np.array(["k"] * 3), "time": np.arange(3.0)}
+"""
+
+WELL = """
+def forecast(parameters, observations):
+    return parameters["level"][:3] ** 2 + parameters["level"][4:7]
+"""
+"""A function that nothing is wrong with."""
+
+
+def written(folder: Path, text: str, model: str = "") -> Path:
+    """Write a workflow file, and its model beside it; return where it is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if model:
+        (folder / "model.py").write_text(OBSERVABLES + model)
+    path = folder / "workflow.yaml"
+    path.write_text(text)
+    return path
+
+
+def run_inline(workflow: Path, folder: Path, *overrides: str, seed: int | None = None) -> daflow.Run:
+    """Drive a workflow to its end in this process, its tasks in a shuffled order."""
+    made = make_run(load_workflow(workflow, overrides), folder, workflow.read_text())
+    store, progress = _ready_store(made), fold(read_journal(made.journal))
+    bench = bench_of(made.workflow, made.folder, made.n_obs)
+    pool = InlinePool(lambda task: carry_out(bench, task), slots=1 if seed is None else 50, seed=seed)
+    with Journal(made.journal) as journal:
+        opened = facts.opened({"host": "here", "pid": os.getpid(), "time": 0.0})
+        journal.append(opened)
+        progress.take(opened)
+        plan = plan_of(made.workflow, made.layout)
+        stop = Driver(plan, policy_of(made.workflow), store, pool, journal, progress, ignore).run()
+    stop.check(folder)
+    return daflow.open_run(folder)
+
+
+def run_by_workers(workflow: Path, folder: Path, *overrides: str) -> daflow.Run:
+    """Drive a workflow to its end by a dask cluster of its own."""
+    return daflow.run(load_workflow(workflow, overrides), folder)
+
+
+def finals(run: daflow.Run, members: list[int] | None = None) -> dict[str, Any]:
+    """Return the last step's arrays, of these members only if any are named."""
+    chosen = {} if members is None else {"member": members}
+    arrays = {name: array.sel(chosen).values for name, array in run.parameters().items()}
+    return arrays | {"predicted": run.predicted().sel(chosen).values}
+
+
+def assert_same_bits(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+    """Compare arrays bit by bit."""
+    assert ours.keys() == theirs.keys()
+    for name, array in ours.items():
+        assert np.isfinite(array).all()
+        assert array.dtype == theirs[name].dtype
+        assert array.shape == theirs[name].shape
+        assert array.tobytes() == theirs[name].tobytes(), name
+
+
+COMMAND = (sys.executable, "-m", "daflow.cli")
+
+
+def command(*words: object, **settings: Any) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own, to its end."""
+    given = {"capture_output": True, "text": True, "timeout": 300, "check": False} | settings
+    return subprocess.run([*COMMAND, *map(str, words)], **given)
+
+
+def start(*words: object, **settings: Any) -> subprocess.Popen[str]:
+    """Start the command line in a process group of its own."""
+    given = {"start_new_session": True, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen([*COMMAND, *map(str, words)], **(given | settings))
