@@ -20,7 +20,9 @@ SETTINGS: Final[dict[str, Any]] = {
     "distributed.scheduler.work-stealing": False,
     # Models may hold the interpreter's lock for minutes: silence is not death.
     "distributed.scheduler.worker-ttl": "300s",
-    "distributed.deploy.lost-worker-timeout": "3s",
+    # A nanny brings its worker back, however long that takes on a busy machine: were it found without one
+    # when this time is over, the cluster would end the nanny as well and have a worker less for good.
+    "distributed.deploy.lost-worker-timeout": "365 days",
     "distributed.comm.retry.count": 3,
     "distributed.comm.timeouts.connect": "60s",
     # Tasks leave no results behind, so there is nothing to spill.
