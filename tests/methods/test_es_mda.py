@@ -131,7 +131,7 @@ def test_that_a_slice_is_updated_in_its_own_memory():
 
 
 def test_that_four_steps_on_a_linear_gaussian_problem_end_at_the_kalman_posterior():
-    n_members, members = 4000, range(4000)
+    n_members, members = 1500, range(1500)
     operator = RNG.standard_normal((N_OBS, 5)) / 2
     state = np.random.default_rng(8).standard_normal((n_members, 5))
     method = EsMda(constant_alphas(4), VALUES, DIAGONAL, 5)

@@ -37,7 +37,7 @@ def written(path, facts):
     return path
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.lists(FACTS, max_size=6), st.lists(FACTS, max_size=3))
 def test_that_facts_come_back_in_order_whatever_session_wrote_them(tmp_path_factory, first, second):
     path = tmp_path_factory.mktemp("run") / "journal.jsonl"

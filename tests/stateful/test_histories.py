@@ -135,7 +135,7 @@ RATES = st.fixed_dictionaries({event: st.sampled_from([0.0, 0.0, 0.02, 0.1, 0.3]
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32), RATES, st.sets(PLACES, max_size=2))
 def test_that_any_history_ends_as_the_run_that_nothing_disturbed(seed, rates, fails):
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
@@ -192,7 +192,7 @@ def assert_done_once(progress):
         members = progress.survivors[stage]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.integers(0, 2**32), st.sets(PLACES, max_size=2))
 def test_that_deaths_and_duplicates_alone_cost_no_member_and_no_attempt(seed, fails):
     rates = dict.fromkeys(("twice", "nothing", "death", "death after the receipt", "torn line"), 0.03)

@@ -33,7 +33,7 @@ def values_of(n_rows, n_columns, dtype):
     return values
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(SHAPES)
 def test_that_zarr_reads_what_rows_wrote_and_rows_read_what_zarr_wrote_bit_for_bit(tmp_path_factory, shape):
     folder = tmp_path_factory.mktemp("chunks")
@@ -56,7 +56,7 @@ def test_that_zarr_reads_what_rows_wrote_and_rows_read_what_zarr_wrote_bit_for_b
         assert read.read_column(range(n_rows), column).tobytes() == part.tobytes()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(SHAPES, st.data())
 def test_that_any_part_of_a_row_and_any_column_come_back_bit_for_bit(tmp_path_factory, shape, data):
     n_rows, n_columns, chunk, dtype = shape
