@@ -26,6 +26,11 @@ def stage_keys(workflow: Workflow, n_steps: int) -> dict[Stage, str]:
         "dtype": plain["storage"]["dtype"],
     }
     members = list(workflow.ensemble.members)
+    # Order is content: it is that of the variables along ``state``.
+    margins = {
+        name: {key: parameter.pop(key) for key in ("transform", "clip")}
+        for name, parameter in plain["parameters"].items()
+    }
     prior = digest([FORMAT, plain["seed"], members, plain["parameters"], layout])
     truth = digest([prior, plain["model"], plain["observations"]])
     inversion = [plain["method"], plain["localization"]]
@@ -38,5 +43,5 @@ def stage_keys(workflow: Workflow, n_steps: int) -> dict[Stage, str]:
     for step in range(n_steps + 1):
         keys[Phase.FORECAST, step] = digest([before, plain["model"]])
         keys[Phase.PREPARE, step] = digest([keys[Phase.FORECAST, step], inversion])
-        keys[Phase.UPDATE, step] = before = digest([keys[Phase.PREPARE, step], "update"])
+        keys[Phase.UPDATE, step] = before = digest([keys[Phase.PREPARE, step], margins])
     return keys
