@@ -26,7 +26,7 @@ format: $(READY)  ## put the code in order
 	$(BIN)/ruff check --fix .
 
 bench: $(READY)  ## measure what daflow exists for against the limits of this machine
-	$(BIN)/pytest tests/benchmarks --benchmark-only --benchmark-autosave
+	$(BIN)/pytest tests/benchmarks --benchmark-enable --benchmark-only --benchmark-min-rounds=5
 
 clean:
 	rm -rf $(VENV) build *.egg-info
