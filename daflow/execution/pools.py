@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from random import Random
 
 from distributed import Client, Future
 from distributed.scheduler import KilledWorker
 
-from daflow.errors import PoolError
+from daflow.errors import DaflowError, PoolError
 from daflow.names import Status
 from daflow.records import Outcome, Task
 
 Work = Callable[[Task], Outcome]
 """What a worker does with a task. It is sent by name: a function of this package, bound to a path."""
 
+MOST_SENT_AGAIN = 20
+"""How often a task that has not begun is sent again: one that kills its worker before it begins must end."""
 PATIENCE_SECONDS = 120.0
 """How long a pool may be without a single worker before the run is laid down."""
 
@@ -73,10 +76,20 @@ class DaskPool:
         What to do with a task; it is pickled by name.
     recover
         Returns the outcome of a task whose worker died, where the worker left word of it.
+    has_begun
+        Says whether a task whose worker died had begun. One that had only waited there is sent again:
+        nothing is held against it.
     """
 
-    def __init__(self, client: Client, work: Work, recover: Callable[[Task], Outcome | None]) -> None:
-        self._client, self._work, self._recover = client, work, recover
+    def __init__(
+        self,
+        client: Client,
+        work: Work,
+        recover: Callable[[Task], Outcome | None],
+        has_begun: Callable[[Task], bool] = lambda task: True,  # noqa: ARG005 - nobody keeps marks
+    ) -> None:
+        self._client, self._work, self._recover, self._has_begun = client, work, recover, has_begun
+        self._sent_again: Counter[Task] = Counter()
         self._home: queue.SimpleQueue[tuple[Task, Future[Outcome]]] = queue.SimpleQueue()
         self._out: dict[Task, Future[Outcome]] = {}
         self._last_worker = time.monotonic()
@@ -127,23 +140,36 @@ class DaskPool:
         try:
             task, future = self._home.get(timeout=seconds)
             while True:
-                outcomes.append(self._outcome(task, future))
+                outcomes.extend(self._outcome(task, future))
                 task, future = self._home.get_nowait()
         except queue.Empty:
             return outcomes
 
-    def _outcome(self, task: Task, future: Future[Outcome]) -> Outcome:
+    def _outcome(self, task: Task, future: Future[Outcome]) -> Iterator[Outcome]:
+        """Yield the outcome of a task, unless it is sent again."""
         self._out.pop(task, None)
         try:
-            outcome: Outcome = future.result(timeout=10)
+            yield future.result(timeout=10)
         except KilledWorker as error:
             where = getattr(error.last_worker, "address", "unknown")
-            return self._recover(task) or Outcome(task, Status.LOST, reason=f"the worker at {where} died")
-        except Exception as error:  # noqa: BLE001 - the task could not even start: no fault of the member
-            return Outcome(task, Status.BLOCKED, reason=f"a worker could not start the task: {error!r}")
+            yield from self._of_dead_worker(task, f"the worker at {where} died")
+        except Exception as error:  # noqa: BLE001 - told apart by where it comes from
+            if future.status == "error":  # the task could not even start: no fault of the member
+                told = str(error) if isinstance(error, DaflowError) else repr(error)
+                yield Outcome(task, Status.BLOCKED, reason=f"a worker could not start the task: {told}")
+            else:  # It was done, but the worker died before its outcome was fetched.
+                yield from self._of_dead_worker(task, f"its outcome did not come home: {error!r}")
         finally:
             future.release()
-        return outcome
+
+    def _of_dead_worker(self, task: Task, reason: str) -> Iterator[Outcome]:
+        self._counted = 0.0  # there is a slot less than there was
+        word = self._recover(task)
+        if word is None and not self._has_begun(task) and self._sent_again[task] < MOST_SENT_AGAIN:
+            self._sent_again[task] += 1
+            self.submit(task)
+            return
+        yield word or Outcome(task, Status.LOST, reason=reason)
 
     def close(self) -> None:
         """Let go of what is still out; the workers may finish it, which harms nothing."""

@@ -75,10 +75,11 @@ def test_that_a_task_whose_process_is_killed_is_lost_and_its_neighbours_come_hom
         outcomes = {outcome.task: outcome for outcome in home(pool, 8)}
         assert outcomes[VICTIM].status == Status.LOST
         assert "the worker at tcp://127.0.0.1" in outcomes[VICTIM].reason
-        waited_behind = [task for task, o in outcomes.items() if o.status == Status.LOST and task != VICTIM]
-        for task in waited_behind:
-            pool.submit(task)
-        outcomes |= {outcome.task: outcome for outcome in home(pool, len(waited_behind))}
+        # Whose outcome was still with that worker, or who waited there, is sent again.
+        while again := [t for t, o in outcomes.items() if o.status == Status.LOST and t != VICTIM]:
+            for task in again:
+                pool.submit(task)
+            outcomes |= {outcome.task: outcome for outcome in home(pool, len(again))}
         for task in MANY[:8]:
             assert task == VICTIM or outcomes[task].status == work(task).status
 
