@@ -14,6 +14,7 @@ demo: $(READY)  ## run the water flood, from a workflow file to a report
 
 test: $(READY) check  ## pass every check and test
 	$(BIN)/pytest --cov --cov-report=term:skip-covered
+	$(BIN)/coverage report --include="daflow/numerics/*,daflow/methods/*,daflow/runs/*" --fail-under=95 --skip-covered
 
 check: $(READY)  ## style, types, floors
 	$(BIN)/ruff format --check .
