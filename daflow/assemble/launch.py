@@ -21,6 +21,7 @@ from daflow.errors import ConfigError, PoolError, RunError
 from daflow.execution.clusters import connect
 from daflow.execution.member import log_folder
 from daflow.execution.pools import DaskPool
+from daflow.execution.under_way import forget_marks, has_begun
 from daflow.execution.watchdog import hung
 from daflow.names import Status
 from daflow.ports import Observations
@@ -83,6 +84,7 @@ def _ready_store(run: RunFolder) -> ZarrStore:
     make_folder(store.root)
     remove_partials(store.root)
     remove_partials(run.folder / "receipts")
+    forget_marks(run.folder)
     store.create_step(0)
     if isinstance(run.workflow.observations, FileObservations):
         observed = observed_of(run.workflow, model_of(run.workflow))
@@ -124,7 +126,12 @@ def _pool(run: RunFolder, store: ZarrStore) -> Iterator[DaskPool]:
     make_folder(scratch)
     with connect(execution, scratch) as client:
         _check_workers(run, client)
-        pool = DaskPool(client, partial(work, str(run.folder)), partial(_left_word, run, store))
+        pool = DaskPool(
+            client,
+            partial(work, str(run.folder)),
+            partial(_left_word, run, store),
+            partial(has_begun, run.folder),
+        )
         try:
             yield pool
         finally:

@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_limits
 from daflow.assemble.build import bench_of
 from daflow.assemble.folder import open_folder
 from daflow.execution.carry_out import carry_out
+from daflow.execution.under_way import under_way
 from daflow.execution.workbench import Workbench
 from daflow.records import Outcome, Task
 
@@ -25,4 +26,5 @@ def workbench(folder: str) -> Workbench:
 
 def work(folder: str, task: Task) -> Outcome:
     """Carry out a task of the run in this folder."""
-    return carry_out(workbench(folder), task)
+    with under_way(Path(folder), task):
+        return carry_out(workbench(folder), task)
