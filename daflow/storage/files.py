@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,12 +91,15 @@ def sync_file(path: Path) -> None:
 
 
 def remove_partials(root: Path) -> int:
-    """Remove what writers that were killed left unfinished; return how many files that were.
+    """Remove what writers that were killed left unfinished; return how many files and folders that were.
 
     Only for a run that has no writers: its driver calls this before it sends the first task.
     """
     with store_errors("clean", root):
         partials = list(root.rglob(f".*{PARTIAL}"))
         for partial in partials:
-            partial.unlink(missing_ok=True)
+            if partial.is_dir():
+                shutil.rmtree(partial)
+            else:
+                partial.unlink(missing_ok=True)
     return len(partials)
