@@ -1,9 +1,8 @@
 import os
 import signal
-import sys
 from functools import partial
+from pathlib import Path
 
-import cloudpickle
 import pytest
 
 from daflow.config.execution import LocalExecution
@@ -47,9 +46,10 @@ def outcome_of_first(folder, task):
         return Outcome(task, Status.OK)
 
 
-def test_that_those_who_waited_behind_a_task_that_killed_their_worker_are_not_to_blame(tmp_path):
+def test_that_those_who_waited_behind_a_task_that_killed_their_worker_are_not_to_blame(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))  # workers take the path over
     with connect(LocalExecution(kind="local", workers=1), tmp_path / "scratch") as client:
-        do = partial(_by_value(outcome_of_first), tmp_path)
+        do = partial(outcome_of_first, tmp_path)
         pool = DaskPool(client, do, lambda task: None, partial(has_begun, tmp_path))
         for task in (FIRST, *OTHERS):
             pool.submit(task)
@@ -61,9 +61,3 @@ def test_that_those_who_waited_behind_a_task_that_killed_their_worker_are_not_to
         (FIRST, Status.LOST),
         *((task, Status.OK) for task in OTHERS),
     }
-
-
-def _by_value(function):
-    """Let a function travel to workers that cannot import this module."""
-    cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    return function
