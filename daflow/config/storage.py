@@ -9,7 +9,7 @@ from pydantic import Discriminator, Field, Tag
 
 from daflow.config.section import InputPath, Section, kind_of_value
 
-LARGEST_SLAB: Final = 128 * 2**20
+LARGEST_SLAB: Final = 100 * 2**20
 """Bytes of a slice of all members in memory, as the float64 that updates compute in."""
 LARGEST_CHUNK: Final = 4 * 2**20
 """Bytes of a slice of one member on disk."""
@@ -39,7 +39,7 @@ def slice_size(n_state: int, n_members: int, dtype: str) -> int:
     """Return how many numbers of each member a slice holds.
 
     An eighth of the state, but at least 16384 numbers, and at most what keeps a slice of all members
-    within 128 MiB of memory (as float64) and a member's chunk of it within 4 MiB of disk. The last comes
+    within 100 MiB of memory (as float64) and a member's chunk of it within 4 MiB of disk. The last comes
     first: a very large ensemble gets slices below 16384.
 
     Laws: the result depends on the state and the ensemble alone, never on the number of workers; it lies in
