@@ -186,9 +186,7 @@ def _same_run(workflow: Workflow, folder: Path) -> RunFolder:
             allowed="the same settings (execution and policy may change)",
             do="run the new settings in a folder of their own, or `daflow resume` the old ones",
         )
-    again = RunFolder(folder, workflow, run.n_obs, run.environment)
-    write_resolved(again)
-    return again
+    return RunFolder(folder, workflow, run.n_obs, run.environment)
 
 
 def with_overrides(run: RunFolder, overrides: Sequence[str]) -> RunFolder:

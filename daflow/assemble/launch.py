@@ -14,7 +14,7 @@ from distributed import Client
 
 from daflow.assemble.build import model_of, observed_of, plan_of, policy_of, store_of, uses_watchdog
 from daflow.assemble.environment import differences, environment
-from daflow.assemble.folder import RunFolder
+from daflow.assemble.folder import RunFolder, write_resolved
 from daflow.assemble.worker import work
 from daflow.config.observations import FileObservations
 from daflow.errors import ConfigError, PoolError, RunError
@@ -67,6 +67,8 @@ def drive(run: RunFolder, watch: Watch = ignore, *, retry_failed: bool = False) 
         progress = fold(read_journal(run.journal))
         if progress.last_stop is not None and progress.last_stop["kind"] == "finished":
             return Stop("finished", progress.last_stop["reason"], resumable=False)
+        # Execution and policy may have changed since the run was made; its workers read them from here.
+        write_resolved(run)
         store = _ready_store(run)
         with Journal(run.journal) as journal, _stop_noted(journal):
             fact = facts.opened(_who(run), retry_failed=retry_failed)

@@ -81,10 +81,10 @@ def test_that_slab_and_chunk_stay_within_their_limits(n_state: int, n_members: i
         (10_000, 100, "float64", 10_000),
         (100_000, 100, "float64", 16_384),
         (1_000_000, 100, "float64", 125_000),
-        (10_000_000, 100, "float64", 167_772),
+        (10_000_000, 100, "float64", 131_072),
         (10_000_000, 10, "float64", 524_288),
         (10_000_000, 10, "float32", 1_048_576),
-        (10_000_000, 10_000, "float64", 1_677),
+        (10_000_000, 10_000, "float64", 1_310),
     ],
 )
 def test_that_slices_are_an_eighth_of_the_state_within_limits(
