@@ -25,6 +25,7 @@ from daflow.assemble.build import (
     table_of,
 )
 from daflow.assemble.environment import environment
+from daflow.assemble.fits import check_fit, check_place
 from daflow.config.load import from_json, to_json, workflow_from
 from daflow.config.overrides import with_overrides as apply_overrides
 from daflow.config.schema import Workflow
@@ -95,6 +96,14 @@ def make_run(workflow: Workflow, folder: Path, text: str) -> RunFolder:
             allowed="a folder that does not exist yet, is empty, or holds this run",
             do="name another folder with --run",
         )
+    store = workflow.storage.path
+    if store is not None and store.exists() and any(store.iterdir()):
+        raise DataError(
+            f"storage.path: {store} is in use",
+            got="a folder that is not empty",
+            allowed="a folder that does not exist yet, or is empty: a run has a store of its own",
+            do="name another folder, or clear this one away",
+        )
     run = RunFolder(folder, workflow, n_obs, environment())
     try:
         make_folder(folder)
@@ -129,9 +138,13 @@ def look_at(workflow: Workflow) -> int:
     daflow.errors.InputError
         Something cannot be used.
     """
-    observed = observed_of(workflow, model_of(workflow))
+    if workflow.storage.path is not None:
+        check_place(workflow.storage.path, "storage.path")
+    model = model_of(workflow)
+    observed = observed_of(workflow, model)
     table = table_of(observed)
     n_obs = len(table["name"])
+    check_fit(workflow.model.kind, model, workflow.layout_variables(), table)
     locality = locality_of(workflow, table)
     if locality is not None:
         locality.check()

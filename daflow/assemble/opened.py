@@ -115,7 +115,14 @@ class Run:
         return array.assign_coords(self.observations().drop_vars(["value", "error_std"]).coords)
 
     def observations(self) -> xr.Dataset:
-        """Return what was observed: ``value`` and ``error_std`` along ``obs``, and the table's columns."""
+        """Return what was observed: ``value`` and ``error_std`` along ``obs``, and the table's columns.
+
+        Raises
+        ------
+        daflow.errors.DataError
+            Nothing has been observed yet.
+        """
+        self._check_observed()
         table = self._store.read_observations().table
         columns = {name: (OBS, column) for name, column in table.items()}
         measured = {name: columns.pop(name) for name in ("value", "error_std")}
@@ -135,13 +142,35 @@ class Run:
         return truth
 
     def report(self, path: Path | None = None) -> Path:
-        """Write the report, one HTML file; return where it is (``report.html`` in the run's folder)."""
+        """Write the report, one HTML file; return where it is (``report.html`` in the run's folder).
+
+        Raises
+        ------
+        daflow.errors.DataError
+            Nothing has been observed yet, so that there is nothing to tell.
+        """
+        self._check_observed()
         target = self.folder / "report.html" if path is None else path
         contents = report_contents(self._made, self._plan, self._store, self._progress(), self.status())
         return write_report(contents, target)
 
     def _progress(self) -> Progress:
         return fold(read_journal(self._made.journal))
+
+    @property
+    def observed(self) -> bool:
+        """Whether there are observations yet: a twin experiment makes its own, a driver copies a file's."""
+        progress = self._progress()
+        return (Phase.TRUTH, 0) in progress.survivors if self._plan.twin else progress.sessions > 0
+
+    def _check_observed(self) -> None:
+        if self.observed:
+            return
+        raise DataError(
+            f"the run in {self.folder} has no observations yet",
+            got=f"a run that is {self.status().state}",
+            do="`daflow status` tells how far it is, `daflow resume` goes on",
+        )
 
     def _members(self, step: int) -> tuple[int, tuple[int, ...]]:
         """Return a step whose parameters are complete, and the members that have them."""
@@ -230,6 +259,7 @@ def run(workflow: str | Path | Workflow, run_dir: str | Path, *, watch: Watch = 
     made = make_run(config, Path(run_dir), text)
     stop = drive(made, watch)
     opened = Run(made)
-    opened.report()
+    if opened.observed:
+        opened.report()
     stop.check(made.folder)
     return opened

@@ -142,9 +142,18 @@ def logs(
 ) -> None:
     """Print what a member's attempts left in their logs."""
     from daflow.assemble.folder import open_folder
+    from daflow.assemble.opened import Run
     from daflow.execution.member import log_files
 
-    found = log_files(open_folder(folder).folder, member, step)
+    made = open_folder(folder)
+    n_members, n_steps = made.workflow.ensemble.size, Run(made).n_steps
+    if not -1 <= member < n_members or not 0 <= (step or 0) <= n_steps:
+        raise DataError(
+            f"there is nobody to have left such logs in {folder}",
+            got=f"member {member}" if step is None else f"member {member}, step {step}",
+            allowed=f"members 0 to {n_members - 1}, -1 for the truth; steps 0 to {n_steps}",
+        )
+    found = log_files(made.folder, member, step)
     if not found:
         raise DataError(
             f"member {member} has left no logs in {folder}",
