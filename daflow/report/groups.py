@@ -14,6 +14,8 @@ from daflow.ports import FloatArray, ObservationTable
 from daflow.report.contents import ReportContents, StepPredictions
 
 EVERYTHING: Final = "all observations"
+SEVERAL: Final = 4
+"""Observations a name has on average where it names a place and not a single observation."""
 LARGEST: Final = 1e200
 """A misfit that overflows is told as this: a prediction may be finite and its square not."""
 
@@ -42,11 +44,14 @@ class GroupMisfit:
 
 
 def observation_groups(table: ObservationTable) -> list[Group]:
-    """Return the groups of a table, by ``well`` and ``kind`` where it has these columns, in order of label.
+    """Return the groups of a table, by where and what was observed, in order of label.
+
+    Where is the column ``well``, or else ``name`` if names stand for places with several observations each;
+    what is ``kind``.
 
     Laws: every row is in exactly one group.
     """
-    columns = [table[name].astype(str) for name in ("well", "kind") if name in table]
+    columns = [table[name].astype(str) for name in (_place(table), "kind") if name in table]
     if not columns:
         return [Group(EVERYTHING, np.arange(len(table["value"])))]
     parts = [np.unique(column, return_inverse=True) for column in columns]
@@ -56,6 +61,13 @@ def observation_groups(table: ObservationTable) -> list[Group]:
     order = np.argsort(code, kind="stable")
     starts = np.flatnonzero(np.diff(code[order], prepend=-1))
     return [Group(_label(columns, rows[0]), rows) for rows in np.split(order, starts[1:])]
+
+
+def _place(table: ObservationTable) -> str:
+    if "well" in table or "name" not in table:
+        return "well"
+    n_names = len(np.unique(table["name"].astype(str)))
+    return "name" if n_names * SEVERAL <= len(table["name"]) else "well"
 
 
 def group_misfits(contents: ReportContents) -> list[GroupMisfit]:

@@ -51,3 +51,11 @@ def test_that_a_group_off_by_two_errors_has_misfit_four(make_contents):
     for each in group_misfits(make_contents(predictions=[forecast])):
         assert each.prior == pytest.approx(4)
         assert each.posterior is None
+
+
+def test_that_names_stand_for_places_where_each_has_several_observations():
+    kind = np.array(["rate"] * 8)
+    wells = {"value": np.zeros(8), "kind": kind, "name": np.array(["P1", "P2"] * 4)}
+    assert len(observation_groups(wells)) == 2
+    single = wells | {"name": np.array([f"obs {i}" for i in range(8)])}
+    assert len(observation_groups(single)) == 1
