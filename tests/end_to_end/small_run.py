@@ -34,7 +34,8 @@ parameters:
     prior: {kind: normal, mean: 2.3, std: 2.0}
   forcing:
     prior: {kind: normal, mean: 8.0, std: 0.5}
-model: {kind: lorenz96, variable: start, forcing: forcing, n: 24, every_steps: 2, n_times: 2, observe_every: 2}
+model:
+  {kind: lorenz96, variable: start, forcing: forcing, n: 24, every_steps: 2, n_times: 2, observe_every: 2}
 observations: {kind: twin, error: {default: {absolute: 0.5}}}
 method: {kind: es_mda, steps: 3}
 localization: {kind: distance, lengths: {x: 4}, variables: {forcing: none}}
@@ -122,8 +123,8 @@ COMMAND = (sys.executable, "-m", "daflow.cli")
 
 def command(*words: object, **settings: Any) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own, to its end."""
-    given = {"capture_output": True, "text": True, "timeout": 300, "check": False} | settings
-    return subprocess.run([*COMMAND, *map(str, words)], **given)
+    given = {"capture_output": True, "text": True, "timeout": 300} | settings
+    return subprocess.run([*COMMAND, *map(str, words)], check=False, **given)
 
 
 def start(*words: object, **settings: Any) -> subprocess.Popen[str]:
