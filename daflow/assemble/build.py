@@ -16,7 +16,7 @@ from daflow.config.methods import EsMdaSettings, GeometricAlphas
 from daflow.config.observations import TwinObservations
 from daflow.config.parameters import LogitTransform, LogTransform, NormalScoreTransform, ParameterSettings
 from daflow.config.schema import Workflow
-from daflow.errors import CombinationError, DataError
+from daflow.errors import CombinationError, ConfigError, DataError
 from daflow.execution.prior import ParameterPrior
 from daflow.execution.twin import TwinObserver
 from daflow.execution.workbench import Margins, Workbench
@@ -63,8 +63,21 @@ def observed_of(workflow: Workflow, model: Model) -> Observations | TwinObserver
     """Return what was observed, or who observes the truth of a twin experiment."""
     settings = workflow.observations
     if isinstance(settings, TwinObservations):
-        return TwinObserver(settings, model.observables(), workflow.seed)
+        return TwinObserver(settings, _placed(model.observables()), workflow.seed)
     return read_observations(settings)
+
+
+def _placed(table: ObservationTable) -> ObservationTable:
+    """Return a table with a time and a place in every row, if only that it has none."""
+    if missing := [column for column in ("name", "kind") if column not in table]:
+        raise ConfigError(
+            f"model.observables: the table has no column {' and no column '.join(missing)}",
+            got=", ".join(table),
+            allowed="name and kind, and if they matter time, x, y, z, and columns of the model's own",
+            do="return them as well: who or where, and what, an observation is of",
+        )
+    nowhere = np.full(len(table["name"]), np.nan)
+    return dict.fromkeys(("time", "x", "y", "z"), nowhere) | dict(table)
 
 
 def table_of(observed: Observations | TwinObserver) -> ObservationTable:

@@ -38,6 +38,7 @@ FILE = "observations: {kind: file, path: obs.csv}"
 NORMAL = "level: {grid: line, prior: {kind: normal, mean: 0, std: 1}}"
 DISTANCE = "lengths: {x: 3}, variables: {shift: none}"
 CALLED = "model: {kind: callable, function: 'users:forecast'}"
+WITH = ", observables: 'users:observables'}"
 TWIN = "observations: {kind: twin, error: {default: {absolute: 1}}}"
 RUN = "model: {kind: command, command: [%s], output: {kind: npy, file: out.npy}%s}"
 
@@ -192,6 +193,21 @@ CASES = [
         ("observables",),
         (f"{MATRIX}\n{FILE}", f"{CALLED}\n{TWIN}"),
         text("users.py", "def forecast(a, b): ..."),
+    ),
+    Case(
+        "observables without their kind",
+        ("model.observables", "no column kind"),
+        (f"{MATRIX}\n{FILE}", f"{CALLED.replace('}', WITH)}\n{TWIN}"),
+        text("users.py", "def forecast(a, b): ...\n\ndef observables():\n    return {'name': ['a']}"),
+    ),
+    Case(
+        "observables without their places",
+        ("x",),
+        (f"{MATRIX}\n{FILE}", f"{CALLED.replace('}', WITH)}\n{TWIN}"),
+        text(
+            "users.py",
+            "def forecast(a, b): ...\n\ndef observables():\n    return {'name': ['a'], 'kind': ['b']}",
+        ),
     ),
     Case("command missing", ("no-such-program",), (MATRIX, RUN % ("no-such-program", ""))),
     Case(
