@@ -1,0 +1,85 @@
+"""Which settings touch which stages: a changed one changes the keys there and downstream, and no others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from daflow.assemble.keys import stage_keys
+from daflow.config.load import load_workflow
+from daflow.names import Phase
+
+WORKFLOW = """
+seed: 1
+ensemble: {size: 6}
+grids: {ring: {shape: [8], dims: [component], axes: [x]}}
+parameters:
+  start: {grid: ring, prior: {kind: normal, mean: 2, std: 1}}
+  forcing: {prior: {kind: normal, mean: 8, std: 1}}
+model: {kind: lorenz96, variable: start, forcing: forcing, n: 8}
+observations: {kind: twin, error: {default: {absolute: 1}}}
+method: {kind: es_mda, steps: 2}
+localization: {kind: distance, lengths: {x: 2}, variables: {forcing: none}}
+storage: {slice_size: 4}
+"""
+COORDINATES, TRUTH, PRIOR = (Phase.COORDINATES, 0), (Phase.TRUTH, 0), (Phase.PRIOR, 0)
+FORECAST, PREPARE, UPDATE = (Phase.FORECAST, 0), (Phase.PREPARE, 0), (Phase.UPDATE, 0)
+EVERYTHING = {COORDINATES, TRUTH, PRIOR, FORECAST, PREPARE, UPDATE}
+FROM_THE_PRIOR_ON = EVERYTHING - {COORDINATES}
+LATER = {(Phase.FORECAST, 1), (Phase.PREPARE, 1), (Phase.UPDATE, 1), (Phase.FORECAST, 2)}
+
+TOUCHES = {
+    # setting: the stages of step 0 whose keys change; all that comes later does wherever one of them does
+    "name=other": set(),
+    "execution.workers=7": set(),
+    "policy.retries=9": set(),
+    "policy.min_members=3": set(),
+    "storage.path=elsewhere": set(),
+    "seed=2": FROM_THE_PRIOR_ON,
+    "ensemble.size=7": FROM_THE_PRIOR_ON,
+    "ensemble.exclude=[2]": FROM_THE_PRIOR_ON,
+    "storage.slice_size=3": EVERYTHING,
+    "storage.dtype=float32": EVERYTHING,
+    "grids.ring.spacing=[2.0]": EVERYTHING,
+    "model.forcing=8.0": {TRUTH, FORECAST, PREPARE, UPDATE},
+    "model.n_times=2": {TRUTH, FORECAST, PREPARE, UPDATE},
+    "observations.error.default.absolute=2.0": {TRUTH, FORECAST, PREPARE, UPDATE},
+    "method.inversion=exact_lstsq": {PREPARE, UPDATE},
+    "method.alphas={ratio: 2}": {PREPARE, UPDATE},
+    "localization.lengths.x=3.0": {PREPARE, UPDATE},
+    "parameters.forcing.clip={lower: 0}": {UPDATE},
+}
+
+
+def keys_of(folder: Path, *overrides: str, steps: int = 2):
+    path = folder / "workflow.yaml"
+    path.write_text(WORKFLOW)
+    keys = stage_keys(load_workflow(path, overrides), steps)
+    # After the last forecast there is nothing to prepare.
+    return {stage: key for stage, key in keys.items() if stage[1] < steps or stage[0] is Phase.FORECAST}
+
+
+@pytest.mark.parametrize("setting", TOUCHES)
+def test_that_a_setting_changes_the_keys_of_what_it_touches_and_of_what_follows(tmp_path, setting):
+    before, after = keys_of(tmp_path), keys_of(tmp_path, setting)
+    changed = {stage for stage in before if before[stage] != after[stage]}
+    assert changed == TOUCHES[setting] | (LATER if TOUCHES[setting] else set())
+
+
+def test_that_another_prior_changes_the_keys_of_members_and_of_what_follows(tmp_path):
+    before, after = keys_of(tmp_path), keys_of(tmp_path, "parameters.start.prior.mean=3.0")
+    assert {stage for stage in before if before[stage] != after[stage]} >= FROM_THE_PRIOR_ON | LATER
+
+
+def test_that_keys_tell_all_stages_apart_and_say_the_same_each_time(tmp_path):
+    keys = keys_of(tmp_path)
+    assert keys == keys_of(tmp_path)
+    assert len(set(keys.values())) == len(keys) == 10
+
+
+def test_that_more_steps_leave_the_keys_of_the_first_ones_as_they_were(tmp_path):
+    few, many = keys_of(tmp_path, steps=2), keys_of(tmp_path, steps=5)
+    assert all(many[stage] == key for stage, key in few.items())
+    assert np.setdiff1d(sorted(map(str, many)), sorted(map(str, few))).size == 9
