@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import signal
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -50,6 +51,22 @@ app = typer.Typer(
     help="Ensemble data assimilation and inverse problems, distributed and resumable.\n\n"
     "Start with [bold]daflow init[/], look with [bold]daflow check[/], then [bold]daflow run[/].",
 )
+
+
+def _tell_version(asked: bool) -> None:  # noqa: FBT001 - an option's callback
+    if asked:
+        typer.echo(f"daflow {version('daflow')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _before(
+    *,
+    told: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None: ...
+
 
 File = Annotated[Path, typer.Argument(help="The workflow file (YAML).", show_default=False)]
 Folder = Annotated[Path, typer.Argument(help="The run's folder.", show_default=False)]

@@ -32,7 +32,7 @@ def preview_table(seen: Preview) -> Table:
         "model": seen.model,
         "method": f"{seen.method}, {seen.n_steps} updates, localization: {seen.localization}",
         "members": f"{seen.n_members:,}",
-        "state": f"{seen.n_state:,} numbers a member, in {seen.n_slices:,} slices of {seen.slice_size:,}",
+        "state": f"{seen.n_state:,} numbers a member, {_cut(seen)}",
         "observations": f"{seen.n_obs:,}",
         "model runs": f"{seen.forecasts:,}",
         "store": f"{size(seen.store_bytes)} in {seen.store_files:,} files",
@@ -41,6 +41,10 @@ def preview_table(seen: Preview) -> Table:
     for name, value in rows.items():
         table.add_row(name, value)
     return table
+
+
+def _cut(seen: Preview) -> str:
+    return "in one slice" if seen.n_slices == 1 else f"in {seen.n_slices:,} slices of {seen.slice_size:,}"
 
 
 def status_tables(seen: RunStatus) -> Iterator[Table | Text]:
