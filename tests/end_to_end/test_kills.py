@@ -279,7 +279,8 @@ def test_that_a_full_disk_stops_a_run_that_goes_on_when_there_is_space(workflow,
         disk.fill()
         assert_stopped_for_want_of_space(folder, driver)
         disk.free()
-        assert daflow.open_run(folder).resume().kind == "finished"
+        stop = daflow.open_run(folder).resume()
+        assert stop.kind == "finished", stop.reason
         assert_same_bits(finals(daflow.open_run(folder)), reference)
     finally:
         disk.close()
@@ -304,11 +305,14 @@ def test_that_a_second_driver_is_refused_and_ctrl_c_leaves_a_run_that_resumes(wo
     while facts_in(folder) < 3:
         assert driver.poll() is None
         time.sleep(0.02)
+    # However long the second one takes to start, the first is still there.
+    driver.send_signal(signal.SIGSTOP)
     second = command("resume", folder)
     assert second.returncode == 1
     assert f"process {driver.pid} on {socket.gethostname()}" in second.stderr
     assert "Traceback" not in second.stderr
     assert daflow.open_run(folder).status().driver == f"process {driver.pid} on {socket.gethostname()}"
+    driver.send_signal(signal.SIGCONT)
     driver.send_signal(signal.SIGINT)
     said, _ = driver.communicate(timeout=300)
     assert driver.returncode == 130, said
