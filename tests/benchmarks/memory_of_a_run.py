@@ -59,8 +59,8 @@ def peaks_of_a_run(asked: argparse.Namespace, state: int, folder: Path) -> tuple
     driver = psutil.Popen(words)
     seen: dict[int, tuple[str, int]] = {}
     while driver.poll() is None:
-        with contextlib.suppress(psutil.Error):
-            for process in (driver, *driver.children(recursive=True)):
+        for process in _family(driver):
+            with contextlib.suppress(psutil.Error):
                 what = "driver" if process.pid == driver.pid else _kind(process)
                 seen[process.pid] = (what, max(peak(process), seen.get(process.pid, ("", 0))[1]))
         time.sleep(SAMPLE_SECONDS)
@@ -71,6 +71,12 @@ def peaks_of_a_run(asked: argparse.Namespace, state: int, folder: Path) -> tuple
     return {"driver": max(most for what, most in seen.values() if what == "driver")} | named, (
         time.monotonic() - began
     )
+
+
+def _family(driver: psutil.Process) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.Error):
+        return [driver, *driver.children(recursive=True)]
+    return []
 
 
 def _kind(process: psutil.Process) -> str:
