@@ -83,7 +83,7 @@ def _local(execution: LocalExecution, scratch: Path) -> Iterator[Client]:
 @contextmanager
 def _existing(execution: AddressExecution) -> Iterator[Client]:
     try:
-        client = Client(execution.address, set_as_default=False, timeout="30s")
+        client = Client(execution.address, set_as_default=False, timeout="10s")
     except (OSError, TimeoutError, ValueError) as error:
         raise PoolError(
             "execution.address: there is no dask scheduler",

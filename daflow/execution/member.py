@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +94,7 @@ def _run_model(bench: Workbench, task: Task, table: ObservationTable, watch: Sto
         with watch.on("model"), watchdog(bench.timeout, log_dir):
             predicted = bench.model.forecast(given)
     finally:
-        _tidy(work_dir)
+        _tidy(work_dir, log_dir, log_dir.parent)
     watch.figures["model_seconds"] -= watch.figures.get("read_seconds", 0.0)
     return _checked(np.asarray(predicted, dtype=np.float64), len(table["name"]))
 
@@ -117,10 +117,11 @@ def _folders(folder: Path, task: Task) -> tuple[Path, Path]:
     return log_dir, Path(work_dir)
 
 
-def _tidy(work_dir: Path) -> None:
-    """Remove the attempt's folder unless the model left files there to be kept."""
-    if work_dir.exists() and not any(work_dir.iterdir()):
-        shutil.rmtree(work_dir, ignore_errors=True)
+def _tidy(*folders: Path) -> None:
+    """Remove the attempt's folders in which the model left nothing: ten thousand members are many inodes."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def _checked(predicted: FloatArray, n_obs: int) -> FloatArray:

@@ -26,7 +26,7 @@ from daflow.config.load import load_workflow
 from daflow.runs.journal import read_journal
 from tests.end_to_end.small_run import CALLABLE, assert_same_bits, command, finals, run_inline, start, written
 
-KILLS = int(os.environ.get("DAFLOW_KILLS", "18"))
+KILLS = int(os.environ.get("DAFLOW_KILLS", "10"))
 SEED = int(os.environ.get("DAFLOW_KILLS_SEED", "2026"))
 KILLS_A_RUN = 10
 LOG = logging.getLogger(__name__)
