@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +35,10 @@ SETTINGS: Final[dict[str, Any]] = {
 }
 
 
+STARTS: Final = 3
+"""How often a local cluster is started before the run is laid down."""
+
+
 @contextmanager
 def connect(execution: LocalExecution | AddressExecution, scratch: Path) -> Iterator[Client]:
     """Return a client of the workers that a workflow asks for; a cluster started here ends with it.
@@ -62,22 +66,38 @@ def connect(execution: LocalExecution | AddressExecution, scratch: Path) -> Iter
 
 @contextmanager
 def _local(execution: LocalExecution, scratch: Path) -> Iterator[Client]:
+    with _started(execution, scratch) as cluster, Client(cluster, set_as_default=False) as client:
+        yield client
+
+
+def _started(execution: LocalExecution, scratch: Path) -> LocalCluster:
+    """Start the workers; a nanny brings back one that dies later, but not one that dies while it starts."""
+    for _ in range(STARTS - 1):
+        with suppress(OSError, RuntimeError, TimeoutError):
+            return _cluster(execution, scratch)
+    try:
+        return _cluster(execution, scratch)
+    except (OSError, RuntimeError, TimeoutError) as error:
+        raise PoolError(
+            "the workers of this machine did not start",
+            got=f"{error} ({STARTS} attempts)",
+            do="see whether memory, processes or ports ran out, then `daflow resume` the run",
+        ) from error
+
+
+def _cluster(execution: LocalExecution, scratch: Path) -> LocalCluster:
     # Workers are processes under a nanny: it holds BLAS to one thread, ends a worker that grows too
     # large and starts another one.
-    with (
-        LocalCluster(
-            n_workers=execution.workers,
-            threads_per_worker=execution.threads,
-            memory_limit=execution.memory,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            local_directory=str(scratch),
-            silence_logs=logging.CRITICAL,
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
+    return LocalCluster(
+        n_workers=execution.workers,
+        threads_per_worker=execution.threads,
+        memory_limit=execution.memory,
+        processes=True,
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+        local_directory=str(scratch),
+        silence_logs=logging.CRITICAL,
+    )
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -127,7 +128,17 @@ def command(*words: object, **settings: Any) -> subprocess.CompletedProcess[str]
     return subprocess.run([*COMMAND, *map(str, words)], check=False, **given)
 
 
+def _interruptible() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(*words: object, **settings: Any) -> subprocess.Popen[str]:
-    """Start the command line in a process group of its own."""
-    given = {"start_new_session": True, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    """Start the command line in a process group of its own, open to interrupts even where we are not."""
+    given = {
+        "start_new_session": True,
+        "preexec_fn": _interruptible,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.STDOUT,
+        "text": True,
+    }
     return subprocess.Popen([*COMMAND, *map(str, words)], **(given | settings))
