@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from daflow.config.external_models import ArrayFile, ArraySource
-from daflow.errors import DataError, ModelFailed
+from daflow.config.external_models import ArrayFile
+from daflow.errors import ModelFailed
 
 Values = NDArray[Any]
 
@@ -21,45 +21,6 @@ _TRANSFORMS: Final[dict[str, Callable[[Values], Values]]] = {
 }
 _DIGITS: Final = {"float64": "%.17g", "float32": "%.9g", "int64": "%d", "int32": "%d"}
 """As many digits as it takes to read the same number."""
-
-
-def load_array(source: ArraySource) -> Values:
-    """Return an array from a .npy or .npz file.
-
-    Raises
-    ------
-    daflow.errors.DataError
-        The file or the array in it is missing or unreadable, or is not numbers.
-    """
-    if not source.file.is_file():
-        raise DataError(f"{source.file}: no such file", do="correct the path, or put the file there")
-    try:
-        found = np.load(source.file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as problem:
-        raise DataError(
-            f"{source.file}: cannot be read", got=problem, allowed="a .npy or .npz file"
-        ) from problem
-    if isinstance(found, np.ndarray):
-        if source.array is not None:
-            raise DataError(
-                f"{source.file}: holds one array without a name", got=source.array, do="drop 'array'"
-            )
-        array: Values = found
-    else:
-        with found:
-            if source.array is None or source.array not in found:
-                raise DataError(
-                    f"{source.file}: no such array",
-                    got=source.array,
-                    allowed=", ".join(found),
-                    do="set 'array'",
-                )
-            array = found[source.array]
-    if array.dtype.kind not in "biuf":
-        raise DataError(
-            f"{source.file}: not numbers", got=f"dtype {array.dtype}", allowed="bool, int or float"
-        )
-    return array
 
 
 def write_array(path: Path, values: Values, settings: ArrayFile) -> None:

@@ -14,7 +14,8 @@ import xarray as xr
 from daflow.config.external_models import ArrayFile, CopiedFile, NetcdfFile, TemplateFile, target_of
 from daflow.config.section import nearest
 from daflow.errors import ConfigError, DataError
-from daflow.models.array_files import Values, load_array, write_array
+from daflow.inputs.arrays import open_array
+from daflow.models.array_files import Values, write_array
 from daflow.models.templates import load_template
 from daflow.ports import FloatArray, MemberInput
 
@@ -114,7 +115,7 @@ def _symlink(source: Path, path: Path) -> None:
 
 def _prepare_array(settings: ArrayFile) -> InputFile:
     if settings.source is not None:
-        fixed = load_array(settings.source)
+        fixed = open_array(settings.source.file, settings.source.array).whole()
         return InputFile(settings.target, frozenset(), lambda path, _: write_array(path, fixed, settings))
     name = str(settings.variable)
 

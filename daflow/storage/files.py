@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -72,20 +72,19 @@ def make_folder(path: Path) -> None:
 
 def sync_folder(path: Path) -> None:
     """Make the names in a folder durable."""
-    with store_errors("sync the folder", path):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    _sync(path, os.fsync)
 
 
 def sync_file(path: Path) -> None:
     """Make the content of a file durable that somebody else wrote."""
+    _sync(path, os.fdatasync)
+
+
+def _sync(path: Path, how: Callable[[int], None]) -> None:
     with store_errors("sync", path):
         descriptor = os.open(path, os.O_RDONLY)
         try:
-            os.fdatasync(descriptor)
+            how(descriptor)
         finally:
             os.close(descriptor)
 

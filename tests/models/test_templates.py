@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from daflow.config.external_models import ArrayFile, ArraySource, CopiedFile, NetcdfFile, TemplateFile
 from daflow.errors import ConfigError, DataError, ModelFailed
-from daflow.models.array_files import load_array, write_array
+from daflow.models.array_files import write_array
 from daflow.models.input_files import prepare_input_file
 from daflow.models.templates import load_template
 from daflow.ports import MemberInput
@@ -131,23 +131,11 @@ def test_that_a_value_that_cannot_be_written_is_a_failure(tmp_path, transform, d
         write_array(tmp_path / "a", np.array([1.0, value]), entry)
 
 
-@pytest.mark.parametrize(
-    ("array", "message"), [(None, "no such array"), ("no", "no such array"), ("words", "not numbers")]
-)
-def test_that_an_array_that_is_not_there_is_refused(tmp_path, array, message):
-    np.savez(tmp_path / "a.npz", words=np.array(["x"]))
-    with pytest.raises(DataError, match=message):
-        load_array(ArraySource(file=tmp_path / "a.npz", array=array))
-
-
-def test_that_a_file_that_is_no_array_is_refused(tmp_path):
-    (tmp_path / "a.npy").write_text("no")
-    with pytest.raises(DataError, match="cannot be read"):
-        load_array(ArraySource(file=tmp_path / "a.npy"))
-    np.save(tmp_path / "b.npy", np.zeros(2))
-    assert load_array(ArraySource(file=tmp_path / "b.npy")).tolist() == [0, 0]
-    with pytest.raises(DataError, match="without a name"):
-        load_array(ArraySource(file=tmp_path / "b.npy", array="x"))
+def test_that_an_array_that_is_not_there_is_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", cells=np.zeros(2))
+    entry = ArrayFile(source=ArraySource(file=tmp_path / "a.npz", array="cell"), target="a.csv", format="csv")
+    with pytest.raises(DataError, match="cells"):
+        prepare_input_file(entry)
 
 
 @pytest.mark.parametrize(
