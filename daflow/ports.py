@@ -6,7 +6,7 @@ runs tasks. Each can be replaced without the others knowing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -69,8 +69,11 @@ class Observations:
     and ``variances``, or nothing where it is diagonal and ``error_std`` says it all."""
 
 
-Factors = Mapping[str, NDArray[Any]]
-"""What a method prepares once a step: named arrays, none of which grows with the state."""
+Arrays = Mapping[str, NDArray[Any]]
+"""Named arrays: what a method prepares once a step, or finds once a run for a slice."""
+
+BlockReader = Callable[[int, int], FloatArray]
+"""Predicted observations by blocks: (start, stop) -> (n_members, stop - start), a new array each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +94,19 @@ class Method(Protocol):
         """How many updates the method makes."""
         ...
 
-    def prepare(self, step: int, members: Sequence[int], predicted: FloatArray) -> Factors:
-        """Return what `apply` needs, from predicted observations (n_members, n_obs) of these members."""
+    def prepare(self, step: int, members: Sequence[int], predicted: BlockReader) -> Arrays:
+        """Return what `apply` needs of a step, from what these members predict."""
         ...
 
-    def apply(self, factors: Factors, prior: FloatArray, points: SlicePoints) -> FloatArray:
-        """Return the posterior slice (n_members, n) of a prior slice (n_members, n)."""
+    def localize(self, points: SlicePoints) -> Arrays:
+        """Return what `apply` needs to know of where a slice lies, the same at every step.
+
+        Empty where that does not matter; else it is found once a run and kept.
+        """
+        ...
+
+    def apply(self, factors: Arrays, places: Arrays, slab: FloatArray) -> None:
+        """Turn a prior slice (n_members, n) into the posterior, in place."""
         ...
 
 
@@ -136,16 +146,16 @@ class Store(Protocol):
         """Write a member's predicted observations (n_obs,)."""
         ...
 
-    def read_predicted(self, step: int, members: Sequence[int]) -> FloatArray:
-        """Return the predicted observations (n_members, n_obs) of these members."""
+    def read_predicted(self, step: int, members: Sequence[int], start: int, stop: int) -> FloatArray:
+        """Return what these members predict of the observations ``start`` to ``stop`` (n_members, n)."""
         ...
 
-    def write_factors(self, step: int, factors: Factors) -> None:
-        """Write what a method prepared."""
+    def write_arrays(self, name: str, arrays: Arrays) -> None:
+        """Keep named arrays under a name such as ``step=3/factors``, whole or not at all."""
         ...
 
-    def read_factors(self, step: int) -> Factors:
-        """Return what a method prepared."""
+    def read_arrays(self, name: str) -> Arrays | None:
+        """Return the arrays kept under a name, not to be written to; ``None`` if there are none."""
         ...
 
     def write_survivors(self, step: int, members: Sequence[int]) -> None:

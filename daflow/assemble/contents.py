@@ -41,7 +41,7 @@ def report_contents(
     observed = store.read_observations().table
     done = [step for step in range(plan.n_steps + 1) if (Phase.FORECAST, step) in progress.survivors]
     predictions = [
-        StepPredictions(s, members, store.read_predicted(s, members))
+        StepPredictions(s, members, store.read_predicted(s, members, 0, store.layout.n_obs))
         for s in done
         for members in [progress.survivors[Phase.FORECAST, s]]
     ]
@@ -55,7 +55,7 @@ def report_contents(
         n_steps=plan.n_steps,
         when=time.strftime("%Y-%m-%d %H:%M", time.localtime(_last_moment(outcomes))),
         predictions=predictions,
-        truth=store.read_predicted(0, [TRUTH])[0] if has_truth else None,
+        truth=store.read_predicted(0, [TRUTH], 0, store.layout.n_obs)[0] if has_truth else None,
         maps=list(_maps(run, plan, store, progress, observed)),
         failures=[_failure(run, outcome) for outcome in progress.bad_ends],
         timings=list(_timings(outcomes)),

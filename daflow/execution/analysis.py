@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from daflow.errors import RunError
-from daflow.execution.workbench import Stopwatch, Workbench
+from daflow.execution.workbench import Stopwatch, Workbench, factors_of
 from daflow.numerics.transforms import clip
 from daflow.ports import FloatArray, SlicePoints
 from daflow.records import Grid, Layout, StateSlice, Task
@@ -47,12 +47,16 @@ def write_coordinates(bench: Workbench, task: Task, watch: Stopwatch) -> str:
 def prepare(bench: Workbench, task: Task, watch: Stopwatch) -> str:
     """Do what the step needs once, in the space of observations and members, and keep it."""
     members = bench.store.read_survivors(task.step)
-    with watch.on("read"):
-        predicted = bench.store.read_predicted(task.step, members)
+
+    def predicted(start: int, stop: int) -> FloatArray:
+        with watch.on("read"):
+            return bench.store.read_predicted(task.step, members, start, stop)
+
     with watch.on("compute"):
         factors = bench.method.prepare(task.step, members, predicted)
+    watch.figures["compute_seconds"] -= watch.figures.get("read_seconds", 0.0)
     with watch.on("write"):
-        bench.store.write_factors(task.step, factors)
+        bench.store.write_arrays(factors_of(task.step), factors)
     return ""
 
 
@@ -84,7 +88,8 @@ def _in_each_space(
     fitted = [margins.transform.fit(prior[:, columns]) for margins, columns in segments]
     for transform, (_, columns) in zip(fitted, segments, strict=True):
         prior[:, columns] = transform.forward(prior[:, columns])
-    posterior = bench.method.apply(bench.factors(step), prior, points)
+    posterior = prior
+    bench.method.apply(bench.factors(step), bench.method.localize(points), posterior)
     _check(posterior, where, members)
     n_clipped = 0
     for transform, (margins, columns) in zip(fitted, segments, strict=True):

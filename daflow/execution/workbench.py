@@ -10,9 +10,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+from daflow.errors import StoreError
 from daflow.names import Phase
 from daflow.numerics.transforms import Transform
-from daflow.ports import Factors, FloatArray, Method, Model, Observations, ObservationTable, Store
+from daflow.ports import Arrays, FloatArray, Method, Model, Observations, ObservationTable, Store
+
+
+def factors_of(step: int) -> str:
+    """Return under which name the store keeps what a step's updates share."""
+    return f"step={step}/factors"
 
 
 class Prior(Protocol):
@@ -79,7 +85,7 @@ class Workbench:
     keys: Mapping[tuple[Phase, int], str]
     twin: Twin | None = None
     timeout: float | None = None
-    _factors: dict[int, Factors] = field(default_factory=dict)
+    _factors: dict[int, Arrays] = field(default_factory=dict)
 
     @cached_property
     def observations(self) -> Observations:
@@ -97,10 +103,18 @@ class Workbench:
         """The method, fitted to the observations once a process."""
         return self.make_method(self.observations)
 
-    def factors(self, step: int) -> Factors:
-        """Return what was prepared for a step; the last one read is kept."""
+    def factors(self, step: int) -> Arrays:
+        """Return what was prepared for a step; the last one read is kept.
+
+        Raises
+        ------
+        daflow.errors.StoreError
+            Nothing was.
+        """
         if step not in self._factors:
-            factors = self.store.read_factors(step)
+            factors = self.store.read_arrays(factors_of(step))
+            if factors is None:
+                raise StoreError(f"what was prepared for step {step} is gone", do="run the workflow anew")
             self._factors.clear()
             self._factors[step] = factors
         return self._factors[step]

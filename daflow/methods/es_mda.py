@@ -11,16 +11,16 @@ import numpy as np
 
 from daflow.methods.locality import Locality
 from daflow.names import Purpose
+from daflow.numerics.cells import LocalizationPlan, localized_increment
 from daflow.numerics.covariance import Covariance
 from daflow.numerics.random import standard_normals
 from daflow.numerics.updates import (
     InversionSettings,
-    TaperedFactors,
     global_transform,
     tapered_covariance_factors,
     tapered_gain_factors,
 )
-from daflow.ports import Factors, FloatArray, SlicePoints
+from daflow.ports import Arrays, BlockReader, FloatArray, SlicePoints
 
 BLOCK: Final = 4096
 """Numbers of each member that are updated at once: the temporaries of a block stay in the cache."""
@@ -73,31 +73,35 @@ class EsMda:
             row[:] = standard_normals(self.seed, Purpose.OBSERVATION_PERTURBATION, (step, member), 0, n_obs)
         return self.values + sqrt(self.alphas[step]) * self.error.colour(normals)
 
-    def prepare(self, step: int, members: Sequence[int], predicted: FloatArray) -> Factors:
+    def prepare(self, step: int, members: Sequence[int], read: BlockReader) -> Arrays:
         """Return the transform of the ensemble, or the two factors of a localized update.
 
         Cost O(n_obs n_members^2) with a diagonal R; memory O(n_obs n_members).
         """
         settings = InversionSettings(self.alphas[step], self.inversion, self.truncation)
-        observed = self.perturbed(step, members)
+        observed, predicted = self.perturbed(step, members), read(0, len(self.values))
         if self.locality is None:
             return {"transform": global_transform(predicted, observed, self.error, settings)}
         make = tapered_gain_factors if self.locality.tapers_gain else tapered_covariance_factors
         left, right = make(predicted, observed, self.error, settings)
         return {"left": left, "right": right}
 
-    def apply(self, factors: Factors, prior: FloatArray, points: SlicePoints) -> FloatArray:
-        """Return the posterior slice (n_members, n), in the prior's own memory."""
+    def localize(self, points: SlicePoints) -> Arrays:
+        """Return which observations the points of a slice hear, and how loudly; empty if all hear all."""
+        return {} if self.locality is None else self.locality.plan(points).to_arrays()
+
+    def apply(self, factors: Arrays, places: Arrays, slab: FloatArray) -> None:
+        """Turn a prior slice (n_members, n) into the posterior, in place."""
         if self.locality is None:
-            return _transformed(factors["transform"], prior)
-        prior += self.locality.increment(TaperedFactors(factors["left"], factors["right"]), prior, points)
-        return prior
+            _transform(factors["transform"], slab)
+        else:
+            plan = LocalizationPlan.from_arrays(places)
+            slab += localized_increment(plan, slab - slab.mean(axis=0), factors["left"], factors["right"])
 
 
-def _transformed(transform: FloatArray, prior: FloatArray) -> FloatArray:
+def _transform(transform: FloatArray, prior: FloatArray) -> None:
     """Add what the transform changes, block by block: (T - 1) has rows of sum zero, so the mean drops out."""
     weights = transform - np.eye(len(transform))
     for start in range(0, prior.shape[1], BLOCK):
         block = prior[:, start : start + BLOCK]
         block += weights @ (block - block.mean(axis=0))
-    return prior

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from daflow.numerics.cells import localized_increment, plan_localization
+from daflow.numerics.cells import LocalizationPlan, plan_localization
 from daflow.numerics.localization import IntArray, Rules, state_obs_taper
-from daflow.numerics.updates import TaperedFactors
 from daflow.ports import FloatArray, SlicePoints
 
 
@@ -33,12 +32,11 @@ class Locality:
     kind_codes: IntArray
     rules: Rules
 
-    def increment(self, factors: TaperedFactors, prior: FloatArray, points: SlicePoints) -> FloatArray:
-        """Return what the observations add to a slice (n_members, n); exactly 0 out of their reach."""
-        plan = plan_localization(
+    def plan(self, points: SlicePoints) -> LocalizationPlan:
+        """Return which observations the points of a slice hear, and how loudly."""
+        return plan_localization(
             points.coordinates, points.variable, self.obs_points, self.kind_codes, self.rules
         )
-        return localized_increment(plan, prior - prior.mean(axis=0), factors.left, factors.right)
 
     def check(self) -> None:
         """Look whether every observation has the coordinates that its tapers count.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from daflow.errors import StoreError
 from daflow.names import TRUTH
-from daflow.ports import Factors, FloatArray, Observations, SlicePoints
+from daflow.ports import Arrays, FloatArray, Observations, SlicePoints
 from daflow.records import Layout, Outcome, StateSlice, Task
 from daflow.storage.chunks import stored_as
 from daflow.storage.pieces import rechunked
@@ -32,7 +32,7 @@ class MemoryStore:
         self._layout = layout
         self._parameters: dict[Address, NDArray[np.floating]] = {}
         self._predicted: dict[tuple[int, int], FloatArray] = {}
-        self._factors: dict[int, Factors] = {}
+        self._arrays: dict[str, Arrays] = {}
         self._survivors: dict[int, tuple[int, ...]] = {}
         self._receipts: dict[Task, Outcome] = {}
         self._observations: Observations | None = None
@@ -82,13 +82,13 @@ class MemoryStore:
         self._predicted[step, member] = kept
         return f"{crc32(kept.data):08x}"
 
-    def read_predicted(self, step: int, members: Sequence[int]) -> FloatArray:
-        """Return the predicted observations (n_members, n_obs) of these members."""
-        rows = np.empty((len(members), self._layout.n_obs))
+    def read_predicted(self, step: int, members: Sequence[int], start: int, stop: int) -> FloatArray:
+        """Return what these members predict of the observations ``start`` to ``stop`` (n_members, n)."""
+        rows = np.empty((len(members), stop - start))
         for row, member in zip(rows, members, strict=True):
             if (step, member) not in self._predicted:
                 raise _absent(f"predicted observations of member {member} at step {step}")
-            row[:] = self._predicted[step, member]
+            row[:] = self._predicted[step, member][start:stop]
         return rows
 
     def write_survivors(self, step: int, members: Sequence[int]) -> None:
@@ -114,15 +114,16 @@ class MemoryStore:
             raise _absent("observations")
         return self._observations
 
-    def write_factors(self, step: int, factors: Factors) -> None:
-        """Write what a method prepared."""
-        self._factors[step] = {name: np.array(factor) for name, factor in factors.items()}
+    def write_arrays(self, name: str, arrays: Arrays) -> None:
+        """Keep named arrays under a name such as ``step=3/factors``, whole or not at all."""
+        kept = {key: np.array(array) for key, array in arrays.items()}
+        for array in kept.values():
+            array.flags.writeable = False
+        self._arrays[name] = kept
 
-    def read_factors(self, step: int) -> Factors:
-        """Return what a method prepared."""
-        if step not in self._factors:
-            raise _absent(f"factors of step {step}")
-        return {name: factor.copy() for name, factor in self._factors[step].items()}
+    def read_arrays(self, name: str) -> Arrays | None:
+        """Return the arrays kept under a name, not to be written to; ``None`` if there are none."""
+        return self._arrays.get(name)
 
     def write_coordinates(self, where: StateSlice, points: SlicePoints) -> str:
         """Write where the numbers of a slice lie."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from daflow.errors import StoreError
 from daflow.names import PARAMETERS, PREDICTED, TRUTH
-from daflow.ports import Factors, FloatArray, Observations, SlicePoints
+from daflow.ports import Arrays, FloatArray, Observations, SlicePoints
 from daflow.records import Layout, Outcome, StateSlice, Task
 from daflow.storage import layout as arrays
 from daflow.storage.chunks import ChunkedRows
@@ -83,11 +83,10 @@ class ZarrStore:
         checksum = self._predicted(step, member).write_row(max(member, 0), 0, values)
         return f"{checksum:08x}"
 
-    def read_predicted(self, step: int, members: Sequence[int]) -> FloatArray:
-        """Return the predicted observations (n_members, n_obs) of these members."""
-        n_obs = self._layout.n_obs
-        rows = [self._predicted(step, member).read_row(max(member, 0), 0, n_obs) for member in members]
-        return np.array(rows, dtype=np.float64).reshape(len(members), n_obs)
+    def read_predicted(self, step: int, members: Sequence[int], start: int, stop: int) -> FloatArray:
+        """Return what these members predict of the observations ``start`` to ``stop`` (n_members, n)."""
+        rows = [self._predicted(step, member).read_row(max(member, 0), start, stop) for member in members]
+        return np.array(rows, dtype=np.float64).reshape(len(members), stop - start)
 
     def write_survivors(self, step: int, members: Sequence[int]) -> None:
         """Write which members an update starts from."""
@@ -107,15 +106,17 @@ class ZarrStore:
         """Return what was observed."""
         return read_observations(self.root)
 
-    def write_factors(self, step: int, factors: Factors) -> None:
-        """Write what a method prepared."""
+    def write_arrays(self, name: str, arrays: Arrays) -> None:
+        """Keep named arrays under a name such as ``step=3/factors``, whole or not at all."""
         buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **factors)
-        _write_small(self._work(step) / "factors.npz", buffer.getvalue())
+        np.savez(buffer, allow_pickle=False, **arrays)
+        _write_small(self._arrays(name), buffer.getvalue())
 
-    def read_factors(self, step: int) -> Factors:
-        """Return what a method prepared."""
-        path = self._work(step) / "factors.npz"
+    def read_arrays(self, name: str) -> Arrays | None:
+        """Return the arrays kept under a name, not to be written to; ``None`` if there are none."""
+        path = self._arrays(name)
+        if not path.exists():
+            return None
         with (
             store_errors("read", path),
             path.open("rb") as file,
@@ -153,6 +154,9 @@ class ZarrStore:
         path = self.root / self._group(step, member) / PREDICTED
         # Predictions stay float64: they are few, and rounding them would move the whole update.
         return ChunkedRows(path, self._layout.n_obs, arrays.obs_chunk(self._layout), "<f8")
+
+    def _arrays(self, name: str) -> Path:
+        return self._receipts.parent / "work" / f"{name}.npz"
 
     def _work(self, step: int) -> Path:
         return self._receipts.parent / "work" / f"step={step}"

@@ -100,8 +100,8 @@ class StoreContract:
             store.create_step(0)
             for member in members:
                 store.write_predicted(0, member, values[member])
-            assert bits(store.read_predicted(0, members)) == bits(values[members])
-            assert store.read_predicted(0, []).shape == (0, layout.n_obs)
+            assert bits(store.read_predicted(0, members, 0, layout.n_obs)) == bits(values[members])
+            assert store.read_predicted(0, [], 0, layout.n_obs).shape == (0, layout.n_obs)
 
     def test_that_the_truth_has_a_place_of_its_own(self):
         with self.store(SMALL) as store:
@@ -110,9 +110,9 @@ class StoreContract:
                 store.write_member(0, member, [np.full(11, float(member))])
                 store.write_predicted(0, member, np.full(3, float(member)))
             assert (store.read_member(0, TRUTH, 0, 11) == TRUTH).all()
-            assert (store.read_predicted(0, [TRUTH]) == TRUTH).all()
+            assert (store.read_predicted(0, [TRUTH], 0, 3) == TRUTH).all()
             assert (store.read_member(0, 0, 0, 11) == 0).all()
-            assert (store.read_predicted(0, [0]) == 0).all()
+            assert (store.read_predicted(0, [0], 0, 3) == 0).all()
 
     def test_that_the_same_numbers_have_the_same_checksum_and_others_another(self):
         where, values = SMALL.slice(1), numbers((2, 4), 1)
@@ -139,7 +139,7 @@ class StoreContract:
             store.write_predicted(0, 2, np.arange(3.0))
             store.create_step(0)
             assert bits(store.read_member(0, 2, 0, 11)) == bits(np.arange(11.0))
-            assert bits(store.read_predicted(0, [2])) == bits(np.arange(3.0))
+            assert bits(store.read_predicted(0, [2], 0, 3)) == bits(np.arange(3.0))
 
     def test_that_what_was_not_written_is_missed_and_not_made_up(self):
         with self.store(SMALL) as store:
@@ -150,14 +150,14 @@ class StoreContract:
                 lambda: store.read_member(0, 1, 0, 11),
                 lambda: store.read_member(0, TRUTH, 0, 11),
                 lambda: store.read_slice(0, SMALL.slice(0), [0, 1]),
-                lambda: store.read_predicted(0, [0, 1]),
+                lambda: store.read_predicted(0, [0, 1], 0, 3),
                 lambda: store.read_survivors(0),
-                lambda: store.read_factors(0),
                 store.read_observations,
             )
             for read in missing:
                 with pytest.raises(StoreError):
                     read()
+            assert store.read_arrays("step=0/factors") is None
             assert store.receipt(outcome().task) is None
             assert list(store.receipts()) == []
 
@@ -186,18 +186,18 @@ class StoreContract:
             store.create_step(0)
             store.write_slice(0, where, [0], given_slice)
             store.write_predicted(0, 0, given_obs)
-            store.write_factors(0, factors)
+            store.write_arrays("step=0/factors", factors)
             for array in (given_slice, given_obs, factors["a"]):
                 array[:] = 2
             for _ in range(2):
                 for array in (
                     store.read_slice(0, where, [0]),
                     store.read_member(0, 0, 0, 4),
-                    store.read_predicted(0, [0]),
-                    store.read_factors(0)["a"],
+                    store.read_predicted(0, [0], 0, 3),
                 ):
                     assert (array == 1).all()
                     array[:] = 3
+            assert (store.read_arrays("step=0/factors")["a"] == 1).all()
 
     def test_that_factors_and_survivors_come_back(self):
         factors = {"transform": numbers((3, 3)), "count": np.arange(4), "empty": np.empty((0, 2))}
@@ -207,8 +207,8 @@ class StoreContract:
                 store.write_survivors(2, members)
                 assert store.read_survivors(2) == members
             for _ in range(2):
-                store.write_factors(2, factors)
-            read = store.read_factors(2)
+                store.write_arrays("step=2/factors", factors)
+            read = store.read_arrays("step=2/factors")
             assert sorted(read) == sorted(factors)
             for name, factor in factors.items():
                 assert read[name].dtype == factor.dtype

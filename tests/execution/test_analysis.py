@@ -68,10 +68,13 @@ class Fixed:
     def prepare(self, step, members, predicted):
         return {"members": np.array(members)}
 
-    def apply(self, factors, prior, points):
-        self.saw.append(prior.copy())
-        assert len(points.variable) == prior.shape[1]
-        return self.change(prior)
+    def localize(self, points):
+        return {"variable": points.variable}
+
+    def apply(self, factors, places, slab):
+        self.saw.append(slab.copy())
+        assert len(places["variable"]) == slab.shape[1]
+        slab[:] = self.change(slab)
 
 
 def prior_of(members):

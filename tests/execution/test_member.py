@@ -102,7 +102,7 @@ def test_that_the_truth_is_drawn_forecast_and_observed(tmp_path):
     assert outcome.status == Status.OK
     assert np.isfinite(run.store.read_member(0, TRUTH, 0, 11)).all()
     value = run.store.read_observations().table["value"]
-    predicted = run.store.read_predicted(0, [TRUTH])[0]
+    predicted = run.store.read_predicted(0, [TRUTH], 0, 4)[0]
     assert 0 < np.abs(value - predicted).max() < 5 * 0.5
     assert tasks.observe_truth(run.bench(twin=None), Task(Phase.TRUTH, 0, 0), Stopwatch()) == ""
 
