@@ -136,7 +136,7 @@ def test_that_two_processes_that_write_at_once_lose_nothing(tmp_path):
         np.testing.assert_array_equal(
             zarr.open_array(store.root / f"step={step}/parameters", mode="r"), whole
         )
-    np.testing.assert_array_equal(store.read_predicted(0, range(12, 0, store.layout.n_obs)), whole[:, :5])
+    np.testing.assert_array_equal(store.read_predicted(0, range(12), 0, 5), whole[:, :5])
 
 
 def test_that_a_step_half_made_is_made_whole(tmp_path):
@@ -164,7 +164,7 @@ def test_that_a_full_disk_blocks_every_kind_of_write(small_disk, fill):
         lambda: store.write_predicted(0, 0, np.ones(3)),
         lambda: store.write_coordinates(where, points),
         lambda: store.write_survivors(0, (0, 1)),
-        lambda: store.write_factors(0, {"a": np.ones(2)}),
+        lambda: store.write_arrays("step=0/factors", {"a": np.ones(2)}),
         lambda: store.write_receipt(outcome()),
     )
     for write in writes:
@@ -181,9 +181,12 @@ def test_that_a_full_disk_blocks_every_kind_of_write(small_disk, fill):
 def test_that_a_small_file_that_is_not_what_was_written_is_named(tmp_path, name):
     store = store_in(tmp_path)
     store.write_survivors(0, (0, 1))
-    store.write_factors(0, {"a": np.ones(2)})
+    store.write_arrays("step=0/factors", {"a": np.ones(2)})
     path = tmp_path / "work" / "step=0" / name
-    read = {"survivors.json": store.read_survivors, "factors.npz": store.read_factors}[name]
+    read = {
+        "survivors.json": store.read_survivors,
+        "factors.npz": lambda s: store.read_arrays(f"step={s}/factors"),
+    }[name]
     for content in (path.read_bytes()[:-4], b"", b"\xff\xfe"):
         path.write_bytes(content)
         with pytest.raises(StoreError, match=name):
