@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from typing import Final
@@ -84,11 +84,12 @@ class EsMda:
             return {"transform": global_transform(predicted, observed, self.error, settings)}
         make = tapered_gain_factors if self.locality.tapers_gain else tapered_covariance_factors
         left, right = make(predicted, observed, self.error, settings)
-        return {"left": left, "right": right}
+        # Observations first: a cell of points gathers those that it hears, whole rows of memory at a time.
+        return {"left": np.ascontiguousarray(left.T), "right": np.ascontiguousarray(right.T)}
 
-    def localize(self, points: SlicePoints) -> Arrays:
+    def localize(self, locate: Callable[[], SlicePoints]) -> Arrays:
         """Return which observations the points of a slice hear, and how loudly; empty if all hear all."""
-        return {} if self.locality is None else self.locality.plan(points).to_arrays()
+        return {} if self.locality is None else self.locality.plan(locate()).to_arrays()
 
     def apply(self, factors: Arrays, places: Arrays, slab: FloatArray) -> None:
         """Turn a prior slice (n_members, n) into the posterior, in place."""
@@ -96,7 +97,8 @@ class EsMda:
             _transform(factors["transform"], slab)
         else:
             plan = LocalizationPlan.from_arrays(places)
-            slab += localized_increment(plan, slab - slab.mean(axis=0), factors["left"], factors["right"])
+            left, right = factors["left"].T, factors["right"].T
+            slab += localized_increment(plan, slab - slab.mean(axis=0), left, right)
 
 
 def _transform(transform: FloatArray, prior: FloatArray) -> None:
