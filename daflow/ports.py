@@ -98,10 +98,11 @@ class Method(Protocol):
         """Return what `apply` needs of a step, from what these members predict."""
         ...
 
-    def localize(self, points: SlicePoints) -> Arrays:
+    def localize(self, locate: Callable[[], SlicePoints]) -> Arrays:
         """Return what `apply` needs to know of where a slice lies, the same at every step.
 
-        Empty where that does not matter; else it is found once a run and kept.
+        Empty where that does not matter, and then ``locate``, which costs time and memory, is not called;
+        else it is found once a run and kept.
         """
         ...
 

@@ -5,36 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from daflow.errors import RunError
+from daflow.execution.places import locate
 from daflow.execution.workbench import Stopwatch, Workbench, factors_of
 from daflow.numerics.transforms import clip
-from daflow.ports import FloatArray, SlicePoints
-from daflow.records import Grid, Layout, StateSlice, Task
+from daflow.ports import FloatArray
+from daflow.records import Layout, StateSlice, Task
 
-AXES = ("x", "y", "z")
 SPREAD_BEFORE, SPREAD_AFTER = "spread_before.", "spread_after."
 """Figures of an update, one a variable: the sum over its numbers of the ensemble's standard deviation."""
 BLOCK = 4096
 """Numbers of each member that are looked at together: they fit the cache."""
-
-
-def locate(layout: Layout, where: StateSlice) -> SlicePoints:
-    """Return where the numbers of a slice lie, from the grids of their variables."""
-    variable = np.empty(where.size, dtype=np.int64)
-    coordinates = np.full((where.size, 3), np.nan)
-    codes = {v.name: code for code, v in enumerate(layout.variables)}
-    for segment, start, stop in layout.segments(where):
-        variable[start:stop] = codes[segment.name]
-        if segment.grid is not None:
-            first = where.start + start - segment.start
-            cells = np.arange(first, first + stop - start)
-            _place(segment.grid, cells, coordinates[start:stop])
-    return SlicePoints(variable, coordinates)
-
-
-def _place(grid: Grid, cells: np.ndarray[tuple[int], np.dtype[np.int64]], out: FloatArray) -> None:
-    along = np.unravel_index(cells, grid.shape)
-    for index, axis, spacing, origin in zip(along, grid.axes, grid.spacing, grid.origin, strict=True):
-        out[:, AXES.index(axis)] = origin + spacing * index
 
 
 def write_coordinates(bench: Workbench, task: Task, watch: Stopwatch) -> str:
@@ -81,15 +61,16 @@ def _in_each_space(
     bench: Workbench, step: int, prior: FloatArray, where: StateSlice, members: tuple[int, ...]
 ) -> tuple[FloatArray, int]:
     """Update in the spaces that the variables are transformed to, and come back."""
-    points = locate(bench.store.layout, where)
+    variables = bench.store.layout.variables
     segments = [
-        (bench.margins[points.variable[a]], slice(a, b)) for _, a, b in bench.store.layout.segments(where)
+        (bench.margins[variables.index(variable)], slice(a, b))
+        for variable, a, b in bench.store.layout.segments(where)
     ]
     fitted = [margins.transform.fit(prior[:, columns]) for margins, columns in segments]
     for transform, (_, columns) in zip(fitted, segments, strict=True):
         prior[:, columns] = transform.forward(prior[:, columns])
     posterior = prior
-    bench.method.apply(bench.factors(step), bench.method.localize(points), posterior)
+    bench.method.apply(bench.factors(step), bench.places(where), posterior)
     _check(posterior, where, members)
     n_clipped = 0
     for transform, (margins, columns) in zip(fitted, segments, strict=True):

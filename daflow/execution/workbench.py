@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Protocol
 
 from daflow.errors import StoreError
+from daflow.execution.places import locate, places_of, read_places, write_places
 from daflow.names import Phase
 from daflow.numerics.transforms import Transform
 from daflow.ports import Arrays, FloatArray, Method, Model, Observations, ObservationTable, Store
+from daflow.records import StateSlice
 
 
 def factors_of(step: int) -> str:
@@ -118,6 +120,20 @@ class Workbench:
             self._factors.clear()
             self._factors[step] = factors
         return self._factors[step]
+
+    def places(self, where: StateSlice) -> Arrays:
+        """Return what the method makes of where a slice lies: found once a run, kept by the store.
+
+        It is found again where the store's copy is damaged. Nothing is kept in the process: memory does not
+        grow with the number of slices.
+        """
+        name = places_of(self.keys[Phase.PREPARE, 0], where)
+        places = read_places(self.store, name)
+        if places is None:
+            places = self.method.localize(lambda: locate(self.store.layout, where))
+            if places:
+                write_places(self.store, name, places)
+        return places
 
 
 class Stopwatch:

@@ -59,7 +59,7 @@ def test_that_the_limit_is_one_matrix_product(benchmark, problem):
 @pytest.mark.benchmark(group="global update, 1e5 x 100, 1000 observations")
 def test_that_a_global_update_prepares_and_applies(benchmark, problem):
     es_mda = method(None)
-    places = es_mda.localize(problem["points"])
+    places = es_mda.localize(lambda: problem["points"])
 
     def update():
         factors = es_mda.prepare(0, range(N_MEMBERS), lambda a, b: problem["predicted"][:, a:b])
@@ -72,7 +72,7 @@ def test_that_a_global_update_prepares_and_applies(benchmark, problem):
 @pytest.mark.benchmark(group="localized update, 1e5 x 100, 1000 observations, 18 in reach")
 def test_that_a_localized_update_prepares_and_applies(benchmark, problem):
     es_mda = method(problem["locality"])
-    places = es_mda.localize(problem["points"])
+    places = es_mda.localize(lambda: problem["points"])
 
     def update():
         factors = es_mda.prepare(0, range(N_MEMBERS), lambda a, b: problem["predicted"][:, a:b])

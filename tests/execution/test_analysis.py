@@ -68,8 +68,8 @@ class Fixed:
     def prepare(self, step, members, predicted):
         return {"members": np.array(members)}
 
-    def localize(self, points):
-        return {"variable": points.variable}
+    def localize(self, locate):
+        return {"variable": locate().variable}
 
     def apply(self, factors, places, slab):
         self.saw.append(slab.copy())

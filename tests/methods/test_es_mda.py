@@ -53,7 +53,7 @@ def in_slices(method, step, cuts):
     for start, stop in zip([0, *cuts], [*cuts, N_STATE], strict=True):
         points = SlicePoints(VARIABLE[start:stop], PLACES[start:stop])
         parts.append(PRIOR[:, start:stop].copy())
-        method.apply(factors, method.localize(points), parts[-1])
+        method.apply(factors, method.localize(lambda: points), parts[-1])
     return np.concatenate(parts, axis=1)
 
 
@@ -136,7 +136,7 @@ def test_that_four_steps_on_a_linear_gaussian_problem_end_at_the_kalman_posterio
     points = SlicePoints(np.zeros(5, dtype=np.int64), np.full((5, 3), np.nan))
     for step in range(method.n_steps):
         factors = method.prepare(step, members, read(state @ operator.T))
-        method.apply(factors, method.localize(points), state)
+        method.apply(factors, method.localize(lambda: points), state)
     gain = operator.T @ np.linalg.inv(operator @ operator.T + DIAGONAL.dense())
     mean, covariance = gain @ VALUES, np.eye(5) - gain @ operator
     whiten = np.linalg.inv(np.linalg.cholesky(covariance))
