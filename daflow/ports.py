@@ -7,6 +7,7 @@ runs tasks. Each can be replaced without the others knowing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,9 +15,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from daflow.errors import DaflowError
 from daflow.records import Layout, Outcome, StateSlice, Task
 
 FloatArray = NDArray[np.float64]
+StoredArray = NDArray[np.float64] | NDArray[np.float32]
+"""Numbers as a store keeps them: `daflow.records.Layout.dtype` says how."""
 ObservationTable = Mapping[str, NDArray[Any]]
 """Columns of equal length (n_obs,): ``name``, ``kind``, ``time``, ``x``, ``y``, ``z`` and the model's own."""
 
@@ -54,6 +58,24 @@ class Model(Protocol):
         ------
         daflow.errors.MemberError
             The model failed, took too long, or its output cannot be used.
+        """
+        ...
+
+
+class ManyMembers(Model, Protocol):
+    """A forward model that can also forecast several members in one call, for less than one by one."""
+
+    @property
+    def together(self) -> int:
+        """How many members one call may forecast, as the model's settings say; 1: no more than one."""
+        ...
+
+    def forecast_many(self, given: Sequence[MemberInput]) -> list[FloatArray | DaflowError]:
+        """Return for each member what `forecast` returns, or the error that it raises, in their order.
+
+        Laws: the same bits as one member at a time, whatever the company and its order; a member that fails
+        does not fail the others. What is raised, rather than returned, befell the call: none of its members
+        was forecast.
         """
         ...
 
@@ -135,12 +157,25 @@ class Store(Protocol):
         """Return the numbers ``start`` to ``stop`` of a member's parameters (stop - start,)."""
         ...
 
-    def write_slice(self, step: int, where: StateSlice, members: Sequence[int], values: FloatArray) -> str:
-        """Write one slice (n_members, n) of these members' parameters."""
+    def slab(self, n_members: int) -> StoredArray:
+        """Return memory for a slice: (n_members, ``layout.slice_size``) of the type that is stored.
+
+        It is made such that the disk can be read into it directly; use it for one slice after the other.
+        """
         ...
 
-    def read_slice(self, step: int, where: StateSlice, members: Sequence[int]) -> FloatArray:
-        """Return one slice (n_members, n) of these members' parameters."""
+    def read_slice(self, step: int, where: StateSlice, members: Sequence[int], slab: StoredArray) -> None:
+        """Read one slice of these members' parameters into a slab, a row each, from its first column on.
+
+        What follows the slice in the slab, where the last slice is shorter, is not to be used.
+        """
+        ...
+
+    def write_slice(self, step: int, where: StateSlice, members: Sequence[int], slab: StoredArray) -> str:
+        """Write one slice of these members' parameters from a slab, a row each, from its first column on.
+
+        What follows the slice in the slab is overwritten.
+        """
         ...
 
     def write_predicted(self, step: int, member: int, values: FloatArray) -> str:
@@ -149,6 +184,15 @@ class Store(Protocol):
 
     def read_predicted(self, step: int, members: Sequence[int], start: int, stop: int) -> FloatArray:
         """Return what these members predict of the observations ``start`` to ``stop`` (n_members, n)."""
+        ...
+
+    def together(self) -> AbstractContextManager[Store]:
+        """Return a store whose writes of members, slices and predictions last when the context ends.
+
+        One wait for the disk instead of one a write. Until then nobody sees them, and an error in the context
+        takes back those that do not last yet; so their receipts come after it. Threads may share it. All
+        other writes last, as ever, when they return.
+        """
         ...
 
     def write_arrays(self, name: str, arrays: Arrays) -> None:

@@ -25,6 +25,8 @@ def stage_keys(workflow: Workflow, n_steps: int) -> dict[Stage, str]:
         "slice_size": workflow.layout_slice_size(),
         "dtype": plain["storage"]["dtype"],
     }
+    # How many members a call forecasts is a matter of speed: each of them ends up with the same bits.
+    plain["model"].pop("together", None)
     members = list(workflow.ensemble.members)
     # Order is content: it is that of the variables along ``state``.
     margins = {

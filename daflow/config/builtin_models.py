@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 from math import hypot
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -17,6 +17,11 @@ Count = Annotated[int, Field(ge=1)]
 NumberOrName = Annotated[
     Annotated[float, Tag("number")] | Annotated[Name, Tag("word")], Discriminator(kind_of_value)
 ]
+
+TOGETHER: Final = (
+    "How many members a worker may forecast in one call, of those that 'execution.group' puts into one task; "
+    "1: one at a time. It changes how long members take, not what they predict. In members."
+)
 
 
 class LinearSettings(Section):
@@ -78,6 +83,7 @@ class Lorenz96Settings(Section):
     observe_every: Count = Field(
         default=1, description="Observe components 0, observe_every, 2 observe_every...; in components."
     )
+    together: Count = Field(default=1, description=TOGETHER)
 
 
 class FluidSettings(Section):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,6 +96,25 @@ def rows_asked(
             do="correct the observations, or the times and places that the model's settings name",
         )
     return found
+
+
+class RowsAsked:
+    """What `rows_asked` found for a table, kept while it is the same table that asks.
+
+    A worker asks with one table for all of its members: the rows are sought for the first of them.
+    """
+
+    def __init__(self, ways: Sequence[tuple[str, ...]], model: str) -> None:
+        self._ways, self._model = ways, model
+        self._last: tuple[ObservationTable, NDArray[np.int64]] | None = None
+
+    def rows(self, observables: Callable[[], ObservationTable], asked: ObservationTable) -> NDArray[np.int64]:
+        """Return for each row of ``asked`` the row (n_obs,) of the model's table that it means."""
+        last = self._last
+        if last is None or last[0] is not asked:
+            last = asked, rows_asked(observables(), asked, self._ways, self._model)
+            self._last = last
+        return last[1]
 
 
 def _keys(table: ObservationTable, by: Sequence[str]) -> Iterator[tuple[str, ...]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from daflow.ports import FloatArray
 
 Tendency = Callable[[FloatArray], FloatArray]
@@ -33,3 +35,45 @@ def rk4_step(tendency: Tendency, state: FloatArray, time_step: float) -> FloatAr
     k3 = tendency(state + half * k2)
     k4 = tendency(state + time_step * k3)
     return state + (time_step / 6.0) * (k1 + 2.0 * k2 + 2.0 * k3 + k4)
+
+
+class RungeKutta4:
+    """The scheme of `rk4_step`, in place: no array is made on the way.
+
+    Parameters
+    ----------
+    tendency
+        Writes the time derivative of what stands in ``stage`` into the array that it gets; it may overwrite
+        ``stage``.
+    stage
+        Where each state is put whose derivative is sought: an array, or a part of a larger one of the
+        tendency's.
+    time_step
+        In the model's unit of time.
+
+    Notes
+    -----
+    Law: the same bits as `rk4_step`. Cost: four tendencies and 14 passes over the state.
+    """
+
+    def __init__(self, tendency: Callable[[FloatArray], None], stage: FloatArray, time_step: float) -> None:
+        self._tendency, self._stage, self._time_step = tendency, stage, time_step
+        self._slope, self._total = np.empty_like(stage), np.empty_like(stage)
+
+    def step(self, state: FloatArray) -> None:
+        """Carry a state, of the shape of ``stage``, one step on."""
+        time_step, stage, slope, total = self._time_step, self._stage, self._slope, self._total
+        np.copyto(stage, state)
+        self._tendency(total)
+        np.multiply(total, 0.5 * time_step, out=stage)
+        np.add(state, stage, out=stage)
+        for length in (0.5 * time_step, time_step):
+            self._tendency(slope)
+            np.multiply(slope, length, out=stage)
+            np.add(state, stage, out=stage)
+            np.multiply(slope, 2.0, out=slope)
+            np.add(total, slope, out=total)
+        self._tendency(slope)
+        np.add(total, slope, out=total)
+        np.multiply(total, time_step / 6.0, out=total)
+        np.add(state, total, out=state)

@@ -8,7 +8,7 @@ import numpy as np
 
 from daflow.config.builtin_models import LinearSettings
 from daflow.errors import DataError, ModelFailed
-from daflow.models.inputs import rows_asked, variable
+from daflow.models.inputs import RowsAsked, variable
 from daflow.ports import FloatArray, MemberInput, ObservationTable
 
 
@@ -27,6 +27,7 @@ class Linear:
 
     def __init__(self, settings: LinearSettings) -> None:
         self.settings = settings
+        self._asked = RowsAsked((("index",), ("name",)), "linear")
         self._matrix = None if settings.matrix is None else _read_matrix(settings.matrix)
         self._index = _indices(settings) if self._matrix is None else np.arange(len(self._matrix))
 
@@ -46,7 +47,7 @@ class Linear:
 
     def forecast(self, given: MemberInput) -> FloatArray:
         """Return the predicted observations (n_obs,), in the order of ``given.observations``."""
-        asked = rows_asked(self.observables(), given.observations, (("index",), ("name",)), "linear")
+        asked = self._asked.rows(self.observables, given.observations)
         if self._matrix is None:
             return self.settings.scale * self._observed_variable(given)[self._index[asked]]
         # Every row is computed, whichever are asked for: a product of fewer rows may round differently.

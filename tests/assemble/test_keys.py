@@ -44,6 +44,7 @@ TOUCHES = {
     "storage.dtype=float32": EVERYTHING,
     "grids.ring.spacing=[2.0]": EVERYTHING,
     "model.forcing=8.0": {TRUTH, FORECAST, PREPARE, UPDATE},
+    "model.together=25": set(),
     "model.n_times=2": {TRUTH, FORECAST, PREPARE, UPDATE},
     "observations.error.default.absolute=2.0": {TRUTH, FORECAST, PREPARE, UPDATE},
     "method.inversion=exact_lstsq": {PREPARE, UPDATE},

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from daflow.config.builtin_models import Lorenz96Settings
 from daflow.errors import DataError, ModelFailed
-from daflow.models.integrators import rk4_step
-from daflow.models.lorenz96 import Lorenz96, lorenz96_tendency
+from daflow.models.integrators import RungeKutta4, rk4_step
+from daflow.models.lorenz96 import Lorenz96, Ring, lorenz96_tendency
 from daflow.ports import MemberInput
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "l96_model.npz")
@@ -140,3 +140,33 @@ def test_that_settings_without_sense_are_refused():
     for wrong in ({"n": 3}, {"time_step": 0.0}, {"every_steps": 0}, {"forcing": True}, {"step": 1}):
         with pytest.raises(ValidationError):
             Lorenz96Settings(**wrong)
+
+
+@given(states=arrays(np.float64, (3, 8), elements=st.floats(-20.0, 20.0)), n_steps=st.integers(1, 4))
+def test_that_steps_in_place_are_the_plain_scheme_of_the_plain_tendency(states, n_steps):
+    forcing = np.array([6.0, 8.0, 10.0])
+    ring = Ring(3, 8, forcing)
+    scheme = RungeKutta4(ring.tendency, ring.stage, 0.05)
+    state, plain = states.copy(order="F"), states
+    for _ in range(n_steps):
+        scheme.step(state)
+        plain = rk4_step(lambda x: lorenz96_tendency(x, forcing[:, np.newaxis]), plain, 0.05)
+    np.testing.assert_array_equal(state, plain)
+
+
+def test_that_a_member_that_blows_up_does_not_fail_the_others():
+    model = Lorenz96(Lorenz96Settings(n=8, time_step=0.1, every_steps=20))
+    states = (np.arange(8.0), 1e3 * np.arange(8.0), 8.0 + 0.1 * np.arange(8.0))
+    inputs = [member({"x": state}, model.observables()) for state in states]
+    results = model.forecast_many(inputs)
+    assert isinstance(results[1], ModelFailed)
+    for one in (0, 2):
+        np.testing.assert_array_equal(results[one], model.forecast(inputs[one]))
+
+
+def test_that_a_component_that_blows_up_unobserved_fails_the_member():
+    model = Lorenz96(Lorenz96Settings(n=8, time_step=1.0, every_steps=3, observe_every=8))
+    state = np.zeros(8)
+    state[3:6] = 1e120
+    with pytest.raises(ModelFailed, match="grew beyond all bounds"):
+        model.forecast(member({"x": state}, model.observables()))

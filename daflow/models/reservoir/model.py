@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from daflow.config.builtin_models import ReservoirSettings, WellSettings
-from daflow.models.inputs import refuse_entries, rows_asked, variable
+from daflow.models.inputs import RowsAsked, refuse_entries, variable
 from daflow.models.reservoir.flood import Flood, Report, simulate
 from daflow.models.reservoir.fluids import Fluids
 from daflow.models.reservoir.network import Network, face_transmissibilities, well_index
@@ -45,6 +45,7 @@ class Reservoir:
 
     def __init__(self, settings: ReservoirSettings) -> None:
         self.settings = settings
+        self._asked = RowsAsked(WAYS, "reservoir")
         # Wells of a given rate first: their pressures are unknowns, next to those of the cells.
         self._wells = sorted(settings.wells, key=lambda well: well.rate is None)
 
@@ -78,13 +79,12 @@ class Reservoir:
             Permeability or porosity is not physical somewhere, wells contradict each other, or the flow is
             too fast for the steps allowed.
         """
-        table = self.observables()
-        asked = rows_asked(table, given.observations, WAYS, "reservoir")
+        asked = self._asked.rows(self.observables, given.observations)
         if not asked.size:
             return np.empty(0)
         flood = self._flood(*self._rock(given))
         times = self.settings.times
-        per_time = len(table["name"]) // len(times)
+        per_time = sum(len(_kinds(well)) for well in self.settings.wells)
         # Nobody asks what happens later.
         needed = times[: int(asked.max()) // per_time + 1]
         seen = [value for report in simulate(flood, needed) for value in self._read(report)]

@@ -1,0 +1,62 @@
+"""Several members in one call, each with an end of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from daflow.errors import DaflowError
+from daflow.ports import FloatArray, MemberInput
+
+Result = FloatArray | DaflowError
+Read = TypeVar("Read")
+
+
+def forecast_members(
+    given: Sequence[MemberInput],
+    read: Callable[[MemberInput], Read],
+    run: Callable[[Sequence[Read]], Sequence[Result]],
+) -> list[Result]:
+    """Return each member's predictions, or why there are none.
+
+    Parameters
+    ----------
+    given
+        The members.
+    read
+        Takes from a member's input what the model needs, or raises what is wrong with it.
+    run
+        Forecasts all that could be read.
+
+    Notes
+    -----
+    Law: the members that cannot be read do not keep the others from being forecast.
+    """
+    results: list[Result | None] = []
+    readable = []
+    for member in given:
+        try:
+            readable.append(read(member))
+            results.append(None)
+        except DaflowError as problem:
+            results.append(problem)
+    forecasts = iter(run(readable)) if readable else iter(())
+    return [next(forecasts) if result is None else result for result in results]
+
+
+def alone(results: Sequence[Result]) -> FloatArray:
+    """Return the predictions of a member that was forecast alone, or raise its error."""
+    (result,) = results
+    if isinstance(result, DaflowError):
+        raise result
+    return result
+
+
+def stacked(states: Sequence[FloatArray]) -> FloatArray:
+    """Return members' states (n,) as one array (n_members, n), members next to each other in memory.
+
+    An operation on a part of each state then runs over one stretch of memory, however short the part.
+    """
+    return np.stack(states, axis=-1).T

@@ -1,0 +1,96 @@
+"""Models that forecast several members in one call: the laws that hold for all of them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from daflow.config.builtin_models import Lorenz96Settings
+from daflow.errors import DaflowError, DataError, ModelFailed
+from daflow.models import Lorenz96
+from daflow.ports import MemberInput
+
+N_MEMBERS = 6
+BROKEN = -1
+"""A member whose state is not finite."""
+
+
+def lorenz96(**more):
+    return Lorenz96(Lorenz96Settings(n=7, every_steps=3, n_times=2, observe_every=2, together=25, **more))
+
+
+def states_and_forcings(random):
+    return {"x": 8.0 + random.standard_normal(7), "F": random.uniform(6.0, 10.0)}
+
+
+MODELS = {
+    "lorenz96": (lorenz96(), states_and_forcings),
+    "lorenz96 with its forcing": (lorenz96(forcing="F"), states_and_forcings),
+}
+
+
+def inputs(name):
+    """Return what the members of a model get, by number."""
+    model, draw = MODELS[name]
+    table = model.observables()
+    members = {}
+    for member in range(N_MEMBERS):
+        drawn = draw(np.random.default_rng(member))
+        members[member] = {name: np.asarray(values) for name, values in drawn.items()}
+    members[BROKEN] = {name: np.full_like(values, np.nan) for name, values in members[0].items()}
+    return {
+        member: MemberInput(member, 0, parameters, table, 0, Path(), Path())
+        for member, parameters in members.items()
+    }
+
+
+INPUTS = {name: inputs(name) for name in MODELS}
+ALONE = {
+    name: [MODELS[name][0].forecast(one) for member, one in INPUTS[name].items() if member != BROKEN]
+    for name in MODELS
+}
+GROUPS = st.lists(st.sampled_from([*range(N_MEMBERS), BROKEN]), max_size=10)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@settings(max_examples=15, deadline=None)
+@given(group=GROUPS)
+def test_that_members_together_are_members_one_by_one_whatever_the_company(name, group):
+    results = MODELS[name][0].forecast_many([INPUTS[name][member] for member in group])
+    assert len(results) == len(group)
+    for member, result in zip(group, results, strict=True):
+        if member == BROKEN:
+            assert isinstance(result, ModelFailed)
+        else:
+            assert result.tobytes() == ALONE[name][member].tobytes()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_that_members_who_ask_for_other_rows_or_lack_a_variable_keep_their_own_ends(name):
+    model, whole = MODELS[name][0], INPUTS[name]
+    rows = {key: column[:1] for key, column in whole[1].observations.items()}
+    first = MemberInput(1, 0, whole[1].parameters, rows, 0, Path(), Path())
+    poor = MemberInput(2, 0, {}, rows, 0, Path(), Path())
+    results = model.forecast_many([whole[0], poor, first, whole[1]])
+    assert isinstance(results[1], DataError)
+    np.testing.assert_array_equal(results[0], ALONE[name][0])
+    np.testing.assert_array_equal(results[2], ALONE[name][1][:1])
+    np.testing.assert_array_equal(results[3], ALONE[name][1])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_that_the_error_of_a_member_alone_is_that_of_a_member_in_company(name):
+    model, members = MODELS[name][0], INPUTS[name]
+    with pytest.raises(DaflowError) as caught:
+        model.forecast(members[BROKEN])
+    (_, in_company) = model.forecast_many([members[0], members[BROKEN]])
+    assert str(in_company) == str(caught.value)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_that_a_model_says_how_many_members_one_call_may_forecast(name):
+    model = MODELS[name][0]
+    assert model.together == 25
+    assert type(model.settings)().together == 1
