@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from daflow.errors import JournalError
 from daflow.names import Phase, Status
@@ -35,6 +35,10 @@ def closed(stage: Stage, survivors: Iterable[int]) -> Fact:
 def stopped(kind: str, reason: str, *, resumable: bool) -> Fact:
     """Return the fact that the driver laid the run down."""
     return {"fact": "stopped", "kind": kind, "reason": reason, "resumable": resumable}
+
+
+_PHASES: Final = {phase.value: phase for phase in Phase}
+_STATUSES: Final = {status.value: status for status in Status}
 
 
 @dataclass
@@ -69,7 +73,7 @@ class Progress:
             case "opened":
                 self._open(retry_failed=bool(fact["retry_failed"]))
             case "ended":
-                self._end(Outcome.from_json(fact))
+                self._end(fact)
             case "closed":
                 self._close((Phase(fact["phase"]), fact["step"]), tuple(fact["survivors"]))
             case "stopped":
@@ -81,9 +85,17 @@ class Progress:
         An attempt ends once, but one that was given up as lost may have been done all the same, by a worker
         that was cut off: its receipt counts.
         """
-        task = outcome.task
-        done = task.index in self.done.get((task.phase, task.step), ())
-        return task in self.seen and (done or outcome.status != Status.OK)
+        return self._knows(outcome.task, outcome.status)
+
+    def _knows(self, task: Task, status: Status) -> bool:
+        return task in self.seen and (status != Status.OK or self._done(task))
+
+    def settles(self, task: Task) -> bool:
+        """Say whether no outcome of this attempt could change anything: it ended, and what it was to do is done."""
+        return task in self.seen and self._done(task)
+
+    def _done(self, task: Task) -> bool:
+        return task.index in self.done.get((task.phase, task.step), ())
 
     def next_attempt(self, stage: Stage, index: int) -> int:
         """Return the number of the next attempt."""
@@ -100,19 +112,22 @@ class Progress:
                 kept = [] if retry_failed else [o for o in outcomes if o.status != Status.LOST]
                 by_index[index] = kept
 
-    def _end(self, outcome: Outcome) -> None:
-        if self.knows(outcome):
+    def _end(self, fact: Fact) -> None:
+        # Nearly every fact is a good end, and of that nothing but the address is kept.
+        task = Task(_PHASES[fact["phase"]], fact["step"], fact["index"], fact["attempt"])
+        status = _STATUSES[fact["status"]]
+        if self._knows(task, status):
             return
-        task = outcome.task
         self.seen.add(task)
         stage = (task.phase, task.step)
         attempts = self.attempts.setdefault(stage, {})
         attempts[task.index] = max(attempts.get(task.index, 0), task.attempt + 1)
-        if outcome.status == Status.OK:
+        if status is Status.OK:
             self.done.setdefault(stage, set()).add(task.index)
             return
+        outcome = Outcome.from_json(fact)
         self.bad_ends.append(outcome)
-        if outcome.status == Status.BLOCKED:
+        if status is Status.BLOCKED:
             self.blocked = outcome.reason
         else:
             self.failures.setdefault(stage, {}).setdefault(task.index, []).append(outcome)
