@@ -7,6 +7,7 @@ import numpy as np
 from daflow.errors import RunError
 from daflow.execution.places import locate
 from daflow.execution.workbench import Stopwatch, Workbench, factors_of
+from daflow.numerics.precision import store_into
 from daflow.numerics.transforms import clip
 from daflow.ports import FloatArray
 from daflow.records import Layout, StateSlice, Task
@@ -45,14 +46,17 @@ def update(bench: Workbench, task: Task, watch: Stopwatch) -> str:
     layout = bench.store.layout
     where = layout.slice(task.index)
     members = bench.store.read_survivors(task.step)
+    slab = bench.store.slab(len(members))
     with watch.on("read"):
-        prior = bench.store.read_slice(task.step, where, members)
+        bench.store.read_slice(task.step, where, members, slab)
+    prior = slab[:, : where.size].astype(np.float64, copy=False)
     with watch.on("compute"):
         watch.figures |= _spread(SPREAD_BEFORE, layout, where, prior)
         posterior, n_clipped = _in_each_space(bench, task.step, prior, where, members)
         watch.figures |= _spread(SPREAD_AFTER, layout, where, posterior)
     with watch.on("write"):
-        digest = bench.store.write_slice(task.step + 1, where, members, posterior)
+        store_into(slab[:, : where.size], posterior)
+        digest = bench.store.write_slice(task.step + 1, where, members, slab)
     watch.figures["clipped"] = n_clipped
     return digest
 

@@ -7,127 +7,98 @@ what zarr itself writes with the same metadata can be read here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from zlib import crc32
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from daflow.errors import DataError, StoreError
-from daflow.storage.files import make_folder, store_errors, sync_folder, write_durably
+from daflow.storage.batch import Batch
+from daflow.storage.direct import ALIGNMENT, SMALLEST_DIRECT, FileAccess, aligned
+from daflow.storage.files import store_errors
 
 
-def stored_as(dtype: str, values: NDArray[Any]) -> NDArray[Any]:
-    """Return numbers as they are stored, contiguous; the same memory where nothing has to change.
+class Rows(Protocol):
+    """Rows of numbers in whole chunks: how an array of members is kept.
 
-    Raises
-    ------
-    daflow.errors.DataError
-        A finite number is too large for the type: it would be stored as an infinity.
+    Chunks are contiguous, in the type that is stored, padded with NaN at the end of a row. What is written
+    lasts when the batch is flushed.
     """
-    try:
-        with np.errstate(over="raise", under="ignore"):
-            return np.ascontiguousarray(values, dtype=dtype)
-    except FloatingPointError as error:
-        raise DataError(
-            f"a number is too large to be stored as {np.dtype(dtype)}",
-            got=f"{np.abs(values[np.isfinite(values)]).max():g}",
-            allowed=f"up to {np.finfo(dtype).max:g}",
-            do="choose `storage: {dtype: float64}`, or look why the number is so large",
-        ) from error
+
+    def write_row(self, row: int, chunks: Iterable[NDArray[Any]], batch: Batch) -> None:
+        """Write a row from all its chunks (chunk,), in order; each may be overwritten for the next."""
+        ...
+
+    def read_row(self, row: int, start: int, stop: int) -> NDArray[Any]:
+        """Return the numbers ``start`` to ``stop`` of a row, a new array."""
+        ...
+
+    def write_column(self, rows: Sequence[int], column: int, slab: NDArray[Any], batch: Batch) -> None:
+        """Write one chunk of each of these rows, from a slab (n_rows, chunk)."""
+        ...
+
+    def read_column(self, rows: Sequence[int], column: int, slab: NDArray[Any]) -> None:
+        """Read one chunk of each of these rows, padding included, into a slab (n_rows, chunk)."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkedRows:
-    """Rows of numbers cut into chunks of one row each.
+class ChunkFiles:
+    """Rows as chunk files; see `Rows`.
 
     Parameters
     ----------
     path
         The zarr array's folder.
-    n_columns
-        How many numbers a row has.
     chunk
         How many numbers a chunk has.
     dtype
         How a number is stored.
+    access
+        How files are read.
     """
 
     path: Path
-    n_columns: int
     chunk: int
     dtype: str
+    access: FileAccess
 
-    def write_row(self, row: int, first: int, values: NDArray[Any]) -> int:
-        """Write consecutive whole chunks of a row, from chunk ``first`` on; return their checksum."""
-        self._make_rows([row])
-        return self._write_row(row, first, values)
+    def write_row(self, row: int, chunks: Iterable[NDArray[Any]], batch: Batch) -> None:
+        """Write a row from all its chunks (chunk,), in order; each may be overwritten for the next."""
+        folder = f"{self.path}/c/{row}"
+        for column, numbers in enumerate(chunks):
+            batch.write(folder, str(column), numbers)
 
-    def write_column(self, rows: Sequence[int], column: int, values: NDArray[Any]) -> int:
-        """Write one chunk of each of these rows (n_rows, n); return their checksum."""
-        self._make_rows(rows)
-        checksum = 0
-        for row, numbers in zip(rows, values, strict=True):
-            checksum = crc32(self._write_row(row, column, numbers).to_bytes(4, "little"), checksum)
-        return checksum
-
-    def _make_rows(self, rows: Sequence[int]) -> None:
-        """Make the folders of rows, and make their names durable together."""
-        grid = self.path / "c"
-        make_folder(grid)
-        missing = [folder for row in rows if not (folder := grid / str(row)).is_dir()]
-        with store_errors("make folders in", grid):
-            for folder in missing:
-                folder.mkdir(exist_ok=True)
-        if missing:
-            sync_folder(grid)
-
-    def _write_row(self, row: int, first: int, values: NDArray[Any]) -> int:
-        folder = self.path / "c" / str(row)
-        checksum = 0
-        for offset in range(0, len(values), self.chunk):
-            data = self._whole(values[offset : offset + self.chunk]).data
-            checksum = crc32(data, checksum)
-            write_durably(folder / str(first + offset // self.chunk), data)
-        sync_folder(folder)
-        return checksum
+    def write_column(self, rows: Sequence[int], column: int, slab: NDArray[Any], batch: Batch) -> None:
+        """Write one chunk of each of these rows, from a slab (n_rows, chunk)."""
+        for row, numbers in zip(rows, slab, strict=True):
+            batch.write(f"{self.path}/c/{row}", str(column), numbers)
 
     def read_row(self, row: int, start: int, stop: int) -> NDArray[Any]:
-        """Return the numbers ``start`` to ``stop`` of a row."""
-        out = np.empty(stop - start, dtype=self.dtype)
-        for column in range(start // self.chunk, -(-stop // self.chunk)):
+        """Return the numbers ``start`` to ``stop`` of a row, a new array."""
+        itemsize = np.dtype(self.dtype).itemsize
+        first, last = start, stop
+        if (stop - start) * itemsize >= SMALLEST_DIRECT and self.chunk * itemsize % ALIGNMENT == 0:
+            # From block to block, which lie within the chunks.
+            block = ALIGNMENT // itemsize
+            first, last = start // block * block, -(-stop // block) * block
+            out = aligned((last - first,), self.dtype)
+        else:
+            out = np.empty(stop - start, dtype=self.dtype)
+        for column in range(first // self.chunk, -(-last // self.chunk)):
             begin = column * self.chunk
-            low, high = max(start, begin), min(stop, begin + self.chunk)
-            self._read(row, column, low - begin, out[low - start : high - start])
-        return out
+            low, high = max(first, begin), min(last, begin + self.chunk)
+            self._read(row, column, (low - begin) * itemsize, out[low - first : high - first])
+        return out[start - first : stop - first]
 
-    def read_column(self, rows: Sequence[int], column: int) -> NDArray[Any]:
-        """Return one chunk of each of these rows (n_rows, n), without padding."""
-        n = min(self.chunk, self.n_columns - column * self.chunk)
-        out = np.empty((len(rows), n), dtype=self.dtype)
-        for row, numbers in zip(rows, out, strict=True):
+    def read_column(self, rows: Sequence[int], column: int, slab: NDArray[Any]) -> None:
+        """Read one chunk of each of these rows, padding included, into a slab (n_rows, chunk)."""
+        for row, numbers in zip(rows, slab, strict=True):
             self._read(row, column, 0, numbers)
-        return out
 
-    def _whole(self, values: NDArray[Any]) -> NDArray[Any]:
-        if len(values) == self.chunk:
-            return stored_as(self.dtype, values)
-        padded = np.full(self.chunk, np.nan, dtype=self.dtype)
-        padded[: len(values)] = stored_as(self.dtype, values)
-        return padded
-
-    def _read(self, row: int, column: int, skip: int, out: NDArray[Any]) -> None:
-        path = self.path / "c" / str(row) / str(column)
-        with store_errors("read", path), path.open("rb", buffering=0) as file:
-            file.seek(skip * out.itemsize)
-            got = file.readinto(out.data.cast("B"))
-        if got != out.nbytes:
-            raise StoreError(
-                f"chunk {path} is shorter than it was written",
-                got=f"{got} bytes after {skip * out.itemsize}",
-                allowed=f"{out.nbytes} bytes",
-                do="restore the file, or run the workflow again in a new folder",
-            )
+    def _read(self, row: int, column: int, offset: int, out: NDArray[Any]) -> None:
+        path = f"{self.path}/c/{row}/{column}"
+        with store_errors("read", path):
+            self.access.read(path, offset, out)

@@ -16,7 +16,7 @@ PARTIAL = ".partial"
 
 
 @contextmanager
-def store_errors(what: str, path: Path) -> Iterator[None]:
+def store_errors(what: str, path: Path | str) -> Iterator[None]:
     """Turn what the operating system says about a path into a `StoreError` that says what to do."""
     try:
         yield
@@ -70,7 +70,7 @@ def make_folder(path: Path) -> None:
         sync_folder(folder.parent)
 
 
-def sync_folder(path: Path) -> None:
+def sync_folder(path: Path | str) -> None:
     """Make the names in a folder durable."""
     _sync(path, os.fsync)
 
@@ -80,7 +80,7 @@ def sync_file(path: Path) -> None:
     _sync(path, os.fdatasync)
 
 
-def _sync(path: Path, how: Callable[[int], None]) -> None:
+def _sync(path: Path | str, how: Callable[[int], None]) -> None:
     with store_errors("sync", path):
         descriptor = os.open(path, os.O_RDONLY)
         try:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Final
-from zlib import crc32
 
 import numpy as np
 import zarr
@@ -20,6 +19,7 @@ import zarr
 from daflow.names import MEMBER, OBS, PARAMETERS, PREDICTED, STATE
 from daflow.ports import SlicePoints
 from daflow.records import Layout, StateSlice
+from daflow.storage.checksums import Checksum
 from daflow.storage.files import sync_file, sync_folder
 
 STATE_GROUP = "state"
@@ -84,19 +84,19 @@ def axes_in_use(layout: Layout) -> tuple[str, ...]:
     return tuple(axis for axis in AXES if axis in used)
 
 
-def write_coordinates(root: Path, layout: Layout, where: StateSlice, points: SlicePoints) -> int:
-    """Write one chunk of each coordinate; return their checksum."""
+def write_coordinates(root: Path, layout: Layout, where: StateSlice, points: SlicePoints) -> str:
+    """Write one chunk of each coordinate; return their digest."""
     columns: dict[str, Any] = {"variable": points.variable}
     columns |= {axis: points.coordinates[:, AXES.index(axis)] for axis in axes_in_use(layout)}
-    checksum = 0
+    mark = Checksum()
     for name, values in columns.items():
         folder = root / STATE_GROUP / name
         array = zarr.open_array(folder, mode="r+", zarr_format=3).with_config(EVERY_CHUNK)
         array[where.start : where.stop] = values
         sync_file(folder / "c" / str(where.index))
         sync_folder(folder / "c")
-        checksum = crc32(np.ascontiguousarray(values).data, checksum)
-    return checksum
+        mark.over(np.ascontiguousarray(values))
+    return mark.digest
 
 
 def _array(  # noqa: PLR0913 - the fields of an array's metadata

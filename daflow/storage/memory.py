@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from zlib import crc32
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daflow.errors import StoreError
 from daflow.names import TRUTH
-from daflow.ports import Arrays, FloatArray, Observations, SlicePoints
+from daflow.ports import Arrays, FloatArray, Observations, SlicePoints, StoredArray
 from daflow.records import Layout, Outcome, StateSlice, Task
-from daflow.storage.chunks import stored_as
+from daflow.storage.checksums import Checksum
 from daflow.storage.pieces import rechunked
 
 Address = tuple[int, int, int]
@@ -49,10 +49,11 @@ class MemoryStore:
 
     def write_member(self, step: int, member: int, pieces: Iterable[FloatArray]) -> str:
         """Write a member's parameters from pieces that follow each other along ``state``."""
-        checksum = 0
-        for index, chunk in enumerate(rechunked(pieces, self._layout, f"member {member} of step {step}")):
-            checksum = self._keep((step, member, index), chunk, checksum)
-        return f"{checksum:08x}"
+        mark, chunk = Checksum(), np.empty(self._layout.slice_size, dtype=self._layout.dtype)
+        chunks = rechunked(pieces, self._layout.n_state, chunk, f"member {member} of step {step}")
+        for index, numbers in enumerate(mark.of(chunks)):
+            self._parameters[step, member, index] = numbers.copy()
+        return mark.digest
 
     def read_member(self, step: int, member: int, start: int, stop: int) -> FloatArray:
         """Return the numbers ``start`` to ``stop`` of a member's parameters (stop - start,)."""
@@ -62,25 +63,32 @@ class MemoryStore:
         row = np.concatenate([np.empty(0), *chunks])
         return row[start - first * size : stop - first * size]
 
-    def write_slice(self, step: int, where: StateSlice, members: Sequence[int], values: FloatArray) -> str:
-        """Write one slice (n_members, n) of these members' parameters."""
-        checksum = 0
-        for member, chunk in zip(members, values, strict=True):
-            checksum = self._keep((step, member, where.index), chunk, checksum)
-        return f"{checksum:08x}"
+    def slab(self, n_members: int) -> StoredArray:
+        """Return memory for a slice: (n_members, ``layout.slice_size``) of the type that is stored."""
+        return np.empty((n_members, self._layout.slice_size), dtype=self._layout.dtype)
 
-    def read_slice(self, step: int, where: StateSlice, members: Sequence[int]) -> FloatArray:
-        """Return one slice (n_members, n) of these members' parameters."""
-        column = np.empty((len(members), where.size))
-        for row, member in zip(column, members, strict=True):
+    def read_slice(self, step: int, where: StateSlice, members: Sequence[int], slab: StoredArray) -> None:
+        """Read one slice of these members' parameters into a slab, a row each, from its first column on."""
+        for row, member in zip(slab, members, strict=True):
             row[:] = self._chunk((step, member, where.index))
-        return column
+
+    def write_slice(self, step: int, where: StateSlice, members: Sequence[int], slab: StoredArray) -> str:
+        """Write one slice of these members' parameters from a slab, a row each, from its first column on."""
+        slab[:, where.size :] = np.nan
+        for row, member in zip(slab, members, strict=True):
+            self._parameters[step, member, where.index] = row.copy()
+        return Checksum().over(slab)
+
+    @contextmanager
+    def together(self) -> Iterator[MemoryStore]:
+        """Return the store: its writes last, as long as it does, when they return."""
+        yield self
 
     def write_predicted(self, step: int, member: int, values: FloatArray) -> str:
         """Write a member's predicted observations (n_obs,)."""
         kept = np.array(values, dtype=np.float64)
         self._predicted[step, member] = kept
-        return f"{crc32(kept.data):08x}"
+        return Checksum().over(kept)
 
     def read_predicted(self, step: int, members: Sequence[int], start: int, stop: int) -> FloatArray:
         """Return what these members predict of the observations ``start`` to ``stop`` (n_members, n)."""
@@ -128,8 +136,9 @@ class MemoryStore:
     def write_coordinates(self, where: StateSlice, points: SlicePoints) -> str:
         """Write where the numbers of a slice lie."""
         self.points[where.index] = points
-        checksum = crc32(np.ascontiguousarray(points.variable).data)
-        return f"{crc32(np.ascontiguousarray(points.coordinates).data, checksum):08x}"
+        mark = Checksum()
+        mark.over(np.ascontiguousarray(points.variable))
+        return mark.over(np.ascontiguousarray(points.coordinates))
 
     def write_receipt(self, outcome: Outcome) -> None:
         """Say last how a task ended."""
@@ -150,7 +159,7 @@ class MemoryStore:
         for (of_step, member, index), chunk in self._parameters.items():
             if of_step == step and member != TRUTH:
                 where = layout.slice(index)
-                whole[member, where.start : where.stop] = chunk
+                whole[member, where.start : where.stop] = chunk[: where.size]
         return whole
 
     def predicted(self, step: int) -> FloatArray:
@@ -160,11 +169,6 @@ class MemoryStore:
             if of_step == step and member != TRUTH:
                 whole[member] = row
         return whole
-
-    def _keep(self, address: Address, values: FloatArray, checksum: int) -> int:
-        chunk = stored_as(self._layout.dtype, values).copy()
-        self._parameters[address] = chunk
-        return crc32(chunk.data, checksum)
 
     def _chunk(self, address: Address) -> NDArray[np.floating]:
         if address not in self._parameters:

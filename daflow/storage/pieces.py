@@ -3,40 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from daflow.errors import DataError
+from daflow.numerics.precision import store_into
 from daflow.ports import FloatArray
-from daflow.records import Layout
 
 
-def rechunked(pieces: Iterable[FloatArray], layout: Layout, whose: str) -> Iterator[FloatArray]:
-    """Yield the numbers of pieces in arrays of ``layout.slice_size``, the last one maybe shorter.
+def rechunked(
+    pieces: Iterable[FloatArray], n_state: int, out: NDArray[Any], whose: str
+) -> Iterator[NDArray[Any]]:
+    """Yield the numbers of pieces as chunks, each in the same memory; NaN fills up the last one.
 
-    Laws: the arrays joined are the pieces joined; nothing is yielded beyond ``layout.n_state``. Memory: a
-    slice and a piece.
+    Laws: the chunks joined are the pieces joined, rounded to the type of ``out``, and NaN; nothing is yielded
+    beyond ``n_state`` numbers. Memory: a piece.
+
+    Parameters
+    ----------
+    pieces
+        Arrays of any shape.
+    n_state
+        How many numbers they have together.
+    out : (chunk,)
+        What is filled and yielded again and again.
+    whose
+        Begins the message of an error.
 
     Raises
     ------
     daflow.errors.DataError
-        The pieces have fewer numbers than the layout asks for, or more.
+        The pieces have fewer numbers than the state, or more; or a number is too large for the type.
     """
-    size, n_state = layout.slice_size, layout.n_state
-    waiting: list[FloatArray] = []
     held, taken = 0, 0
     for piece in pieces:
         rest = piece.ravel()
         taken += rest.size
         if taken > n_state:
             break
-        while held + rest.size >= size:
-            head, rest = rest[: size - held], rest[size - held :]
-            yield np.concatenate([*waiting, head]) if waiting else head
-            waiting, held = [], 0
-        if rest.size:
-            waiting.append(rest)
-            held += rest.size
+        while rest.size:
+            part, rest = rest[: out.size - held], rest[out.size - held :]
+            store_into(out[held : held + part.size], part)
+            held += part.size
+            if held == out.size:
+                yield out
+                held = 0
     if taken != n_state:
         raise DataError(
             f"{whose} has not as many numbers as the state",
@@ -44,5 +57,6 @@ def rechunked(pieces: Iterable[FloatArray], layout: Layout, whose: str) -> Itera
             allowed=n_state,
             do="correct what it is drawn or read from",
         )
-    if waiting:
-        yield np.concatenate(waiting)
+    if held:
+        out[held:] = np.nan
+        yield out

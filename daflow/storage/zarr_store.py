@@ -6,18 +6,21 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from zipfile import BadZipFile
-from zlib import crc32
 
 import numpy as np
 
 from daflow.errors import StoreError
 from daflow.names import PARAMETERS, PREDICTED, TRUTH
-from daflow.ports import Arrays, FloatArray, Observations, SlicePoints
+from daflow.ports import Arrays, FloatArray, Observations, SlicePoints, StoredArray
 from daflow.records import Layout, Outcome, StateSlice, Task
 from daflow.storage import layout as arrays
-from daflow.storage.chunks import ChunkedRows
+from daflow.storage.batch import Batch, flushed
+from daflow.storage.checksums import Checksum
+from daflow.storage.chunks import ChunkFiles, Rows
+from daflow.storage.direct import FileAccess, aligned
 from daflow.storage.files import make_folder, store_errors, sync_folder, write_durably
 from daflow.storage.observations import read_observations, write_observations
 from daflow.storage.pieces import rechunked
@@ -39,6 +42,8 @@ class ZarrStore:
 
     def __init__(self, root: Path, receipts: Path, layout: Layout) -> None:
         self.root, self._receipts, self._layout = root, receipts, layout
+        self._access = FileAccess()
+        self._shared: Batch | None = None
 
     @property
     def layout(self) -> Layout:
@@ -55,38 +60,64 @@ class ZarrStore:
 
     def write_member(self, step: int, member: int, pieces: Iterable[FloatArray]) -> str:
         """Write a member's parameters from pieces that follow each other along ``state``."""
-        rows, row = self._parameters(step, member), max(member, 0)
-        checksum, written = 0, 0
-        for chunk in rechunked(pieces, self._layout, f"member {member} of step {step}"):
-            mark = rows.write_row(row, written // self._layout.slice_size, chunk)
-            checksum = crc32(mark.to_bytes(4, "little"), checksum)
-            written += len(chunk)
-        return f"{checksum:08x}"
+        chunk = aligned((self._layout.slice_size,), self._layout.dtype)
+        chunks = rechunked(pieces, self._layout.n_state, chunk, f"member {member} of step {step}")
+        mark = Checksum()
+        with self._batch() as batch:
+            self._parameters(step, member).write_row(max(member, 0), mark.of(chunks), batch)
+        return mark.digest
 
     def read_member(self, step: int, member: int, start: int, stop: int) -> FloatArray:
         """Return the numbers ``start`` to ``stop`` of a member's parameters (stop - start,)."""
         row = self._parameters(step, member).read_row(max(member, 0), start, stop)
         return row.astype(np.float64, copy=False)
 
-    def write_slice(self, step: int, where: StateSlice, members: Sequence[int], values: FloatArray) -> str:
-        """Write one slice (n_members, n) of these members' parameters."""
-        checksum = self._parameters(step, 0).write_column(members, where.index, values)
-        return f"{checksum:08x}"
+    def slab(self, n_members: int) -> StoredArray:
+        """Return memory for a slice: (n_members, ``layout.slice_size``) of the type that is stored."""
+        return aligned((n_members, self._layout.slice_size), self._layout.dtype)
 
-    def read_slice(self, step: int, where: StateSlice, members: Sequence[int]) -> FloatArray:
-        """Return one slice (n_members, n) of these members' parameters."""
-        column = self._parameters(step, 0).read_column(members, where.index)
-        return column.astype(np.float64, copy=False)
+    def read_slice(self, step: int, where: StateSlice, members: Sequence[int], slab: StoredArray) -> None:
+        """Read one slice of these members' parameters into a slab, a row each, from its first column on."""
+        self._parameters(step, 0).read_column(members, where.index, slab)
+
+    def write_slice(self, step: int, where: StateSlice, members: Sequence[int], slab: StoredArray) -> str:
+        """Write one slice of these members' parameters from a slab, a row each, from its first column on."""
+        slab[:, where.size :] = np.nan
+        with self._batch() as batch:
+            self._parameters(step, 0).write_column(members, where.index, slab, batch)
+        return Checksum().over(slab)
 
     def write_predicted(self, step: int, member: int, values: FloatArray) -> str:
         """Write a member's predicted observations (n_obs,)."""
-        checksum = self._predicted(step, member).write_row(max(member, 0), 0, values)
-        return f"{checksum:08x}"
+        chunk = np.empty(arrays.obs_chunk(self._layout))
+        chunks = rechunked([values], self._layout.n_obs, chunk, f"what member {member} predicts")
+        mark = Checksum()
+        with self._batch() as batch:
+            self._predicted(step, member).write_row(max(member, 0), mark.of(chunks), batch)
+        return mark.digest
 
     def read_predicted(self, step: int, members: Sequence[int], start: int, stop: int) -> FloatArray:
         """Return what these members predict of the observations ``start`` to ``stop`` (n_members, n)."""
-        rows = [self._predicted(step, member).read_row(max(member, 0), start, stop) for member in members]
-        return np.array(rows, dtype=np.float64).reshape(len(members), stop - start)
+        rows = np.empty((len(members), stop - start))
+        for row, member in zip(rows, members, strict=True):
+            row[:] = self._predicted(step, member).read_row(max(member, 0), start, stop)
+        return rows
+
+    @contextmanager
+    def together(self) -> Iterator[ZarrStore]:
+        """Return a store whose writes of members, slices and predictions last when the context ends."""
+        with self._batch() as batch:
+            store = copy(self)
+            store._shared = batch  # noqa: SLF001 - its own
+            yield store
+
+    @contextmanager
+    def _batch(self) -> Iterator[Batch]:
+        if self._shared is not None:
+            yield self._shared
+            return
+        with flushed(self._access) as batch:
+            yield batch
 
     def write_survivors(self, step: int, members: Sequence[int]) -> None:
         """Write which members an update starts from."""
@@ -128,7 +159,7 @@ class ZarrStore:
     def write_coordinates(self, where: StateSlice, points: SlicePoints) -> str:
         """Write where the numbers of a slice lie."""
         with store_errors("write coordinates in", self.root):
-            return f"{arrays.write_coordinates(self.root, self._layout, where, points):08x}"
+            return arrays.write_coordinates(self.root, self._layout, where, points)
 
     def write_receipt(self, outcome: Outcome) -> None:
         """Say, durably and last, how a task ended."""
@@ -146,14 +177,14 @@ class ZarrStore:
     def _group(step: int, member: int) -> str:
         return "truth" if member == TRUTH else f"step={step}"
 
-    def _parameters(self, step: int, member: int) -> ChunkedRows:
+    def _parameters(self, step: int, member: int) -> Rows:
         path = self.root / self._group(step, member) / PARAMETERS
-        return ChunkedRows(path, self._layout.n_state, self._layout.slice_size, self._layout.dtype)
+        return ChunkFiles(path, self._layout.slice_size, self._layout.dtype, self._access)
 
-    def _predicted(self, step: int, member: int) -> ChunkedRows:
+    def _predicted(self, step: int, member: int) -> Rows:
         path = self.root / self._group(step, member) / PREDICTED
         # Predictions stay float64: they are few, and rounding them would move the whole update.
-        return ChunkedRows(path, self._layout.n_obs, arrays.obs_chunk(self._layout), "<f8")
+        return ChunkFiles(path, arrays.obs_chunk(self._layout), "float64", self._access)
 
     def _arrays(self, name: str) -> Path:
         return self._receipts.parent / "work" / f"{name}.npz"

@@ -16,6 +16,7 @@ from daflow.execution.carry_out import TASKS, carry_out
 from daflow.names import Phase, Status
 from daflow.records import Task
 from daflow.storage.memory import MemoryStore
+from tests.contracts.store_contract import write_slice
 from tests.contracts.toy_run import LAYOUT, ToyRun
 
 FORECAST = Task(Phase.FORECAST, 0, 2)
@@ -84,7 +85,7 @@ def test_that_an_unexpected_error_leaves_its_traceback_where_the_member_s_logs_a
 def test_that_a_slice_s_traceback_is_not_kept_with_a_member(run):
     bench = run.bench(margins=())
     run.store.write_survivors(0, (0, 1))
-    run.store.write_slice(0, LAYOUT.slice(1), (0, 1), np.ones((2, 4)))
+    write_slice(run.store, 0, LAYOUT.slice(1), (0, 1), np.ones((2, 4)))
     outcome = carry_out(bench, Task(Phase.UPDATE, 0, 1))
     assert outcome.status == Status.FAILED
     assert [p.as_posix() for p in run.folder.glob("logs/*/*/*/*")] == [
@@ -99,7 +100,7 @@ def test_that_what_goes_wrong_where_no_log_can_be_written_still_comes_home(run):
     assert outcome.status == Status.BLOCKED
     assert "cannot make the folders" in outcome.reason
     run.store.write_survivors(1, (0, 1))
-    run.store.write_slice(1, LAYOUT.slice(1), (0, 1), np.ones((2, 4)))
+    write_slice(run.store, 1, LAYOUT.slice(1), (0, 1), np.ones((2, 4)))
     outcome = carry_out(run.bench(margins=()), Task(Phase.UPDATE, 1, 1))
     assert (outcome.status, outcome.reason[:10]) == (Status.FAILED, "IndexError")
 

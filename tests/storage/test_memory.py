@@ -3,7 +3,7 @@ from contextlib import nullcontext
 import numpy as np
 
 from daflow.storage.memory import MemoryStore
-from tests.contracts.store_contract import SMALL, StoreContract
+from tests.contracts.store_contract import SMALL, StoreContract, write_slice
 
 
 class TestMemoryStore(StoreContract):
@@ -13,7 +13,7 @@ class TestMemoryStore(StoreContract):
 
 def test_that_a_whole_step_is_nan_where_nothing_was_written():
     store = MemoryStore(SMALL)
-    store.write_slice(1, SMALL.slice(2), [3], np.ones((1, 3)))
+    write_slice(store, 1, SMALL.slice(2), [3], np.ones((1, 3)))
     store.write_predicted(1, 3, np.ones(3))
     expected = np.full((4, 11), np.nan)
     expected[3, 8:] = 1
