@@ -41,8 +41,8 @@ def finite_array(name: str, values: Any, shape: tuple[int | None, ...]) -> Float
             allowed=wanted,
             do="members lie on the first axis; transpose or select so that the shapes agree",
         )
-    bad = ~np.isfinite(array)
-    if bad.any():
+    if not all_finite(array):
+        bad = ~np.isfinite(array)
         first = tuple(int(i) for i in np.argwhere(bad)[0])
         raise DataError(
             f"{name} has {int(bad.sum())} numbers that are not finite, the first at {list(first)}",
@@ -51,6 +51,13 @@ def finite_array(name: str, values: Any, shape: tuple[int | None, ...]) -> Float
             do="drop the members or observations that have them",
         )
     return array
+
+
+def all_finite(array: NDArray[Any]) -> bool:
+    """Return whether all numbers are finite, at the cost of a sum where they are."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        # A sum is finite only if every term is; one that overflows says nothing.
+        return bool(np.isfinite(array.sum())) or bool(np.isfinite(array).all())
 
 
 def real_array(name: str, values: Any) -> FloatArray:
