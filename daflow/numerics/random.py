@@ -87,13 +87,71 @@ def standard_normals(
             "numbers of a sequence are out of range", got=f"{start} to {stop}", allowed="0 <= start <= stop"
         )
     numbers = np.empty(stop - start)
-    for block in range(start // BLOCK_SIZE, -(-stop // BLOCK_SIZE)):
-        first = block * BLOCK_SIZE
-        low, high = max(start, first), min(stop, first + BLOCK_SIZE)
-        keyed = _sequence(seed, purpose, _Use.SEQUENCE, (*address, block))
-        drawn = np.random.Generator(np.random.Philox(keyed)).standard_normal(high - first)
-        numbers[low - start : high - start] = drawn[low - first :]
+    reading = _Reading(seed, purpose, address)
+    reading.skip_to(start)
+    reading.fill(numbers)
     return numbers
+
+
+class NormalRows:
+    """Several sequences of standard normals, read side by side from their start, a piece at a time.
+
+    Law: the pieces, one after the other, are what `standard_normals` gives, bit for bit. Each number is drawn
+    once, however short the pieces: 10 to 20 ns a number.
+
+    Parameters
+    ----------
+    seed, purpose
+        As `stream`.
+    addresses
+        Of each sequence, as `standard_normals`.
+
+    Raises
+    ------
+    ConfigError
+        The seed or an address is out of range.
+    """
+
+    def __init__(self, seed: int, purpose: Purpose, addresses: Sequence[Sequence[int]]) -> None:
+        self._readings = [_Reading(seed, purpose, address) for address in addresses]
+
+    def take(self, n: int) -> FloatArray:
+        """Return the next n numbers of each sequence (n_sequences, n)."""
+        numbers = np.empty((len(self._readings), n))
+        for row, reading in zip(numbers, self._readings, strict=True):
+            reading.fill(row)
+        return numbers
+
+
+class _Reading:
+    """A place in an endless sequence."""
+
+    def __init__(self, seed: int, purpose: Purpose, address: Sequence[int]) -> None:
+        _sequence(seed, purpose, _Use.SEQUENCE, address)  # refuses at once what is out of range
+        self._of = (seed, purpose, _Use.SEQUENCE)
+        self._address = tuple(address)
+        self._at = 0
+        self._generator: np.random.Generator | None = None
+
+    def skip_to(self, start: int) -> None:
+        """Go to a number; what comes before it in its block has to be drawn."""
+        self._at = start // BLOCK_SIZE * BLOCK_SIZE
+        self._generator = None
+        if start > self._at:
+            self.fill(np.empty(start - self._at))
+
+    def fill(self, row: FloatArray) -> None:
+        """Write the next numbers (n,), contiguous."""
+        done = 0
+        while done < len(row):
+            block, within = divmod(self._at, BLOCK_SIZE)
+            if within == 0 or self._generator is None:
+                keyed = _sequence(*self._of, (*self._address, block))
+                self._generator = np.random.Generator(np.random.Philox(keyed))
+            n = min(BLOCK_SIZE - within, len(row) - done)
+            self._generator.standard_normal(out=row[done : done + n])
+            done += n
+            self._at += n
 
 
 def model_seed(seed: int, step: int, member: int) -> int:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from daflow.errors import ConfigError
 from daflow.names import TRUTH, Purpose
-from daflow.numerics.random import BLOCK_SIZE, model_seed, standard_normals, stream
+from daflow.numerics.random import BLOCK_SIZE, NormalRows, model_seed, standard_normals, stream
 
 N_NUMBERS = 3 * BLOCK_SIZE + 17
 WHOLE = standard_normals(7, Purpose.PRIOR, (0, 3), 0, N_NUMBERS)
@@ -19,6 +19,17 @@ def test_that_any_partition_gives_the_same_bits(cuts):
     edges = [0, *sorted(cuts), N_NUMBERS]
     pieces = [standard_normals(7, Purpose.PRIOR, (0, 3), *edge) for edge in pairwise(edges)]
     assert np.concatenate(pieces).tobytes() == WHOLE.tobytes()
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.integers(0, N_NUMBERS), max_size=6))
+def test_that_sequences_read_side_by_side_give_the_bits_that_each_gives_alone(cuts):
+    edges = [0, *sorted(cuts), N_NUMBERS]
+    rows = NormalRows(7, Purpose.PRIOR, [(0, 3), (0, 9)])
+    pieces = [rows.take(stop - start) for start, stop in pairwise(edges)]
+    together = np.concatenate(pieces, axis=1)
+    assert together[0].tobytes() == WHOLE.tobytes()
+    assert together[1].tobytes() == standard_normals(7, Purpose.PRIOR, (0, 9), 0, N_NUMBERS).tobytes()
 
 
 @settings(deadline=None, max_examples=40)
@@ -75,6 +86,7 @@ BAD = {
     "address below the truth": lambda: stream(1, Purpose.PRIOR, -2),
     "large address": lambda: model_seed(1, 0, 2**63),
     "negative start": lambda: standard_normals(1, Purpose.PRIOR, (), -1, 3),
+    "sequence of a bad address": lambda: NormalRows(1, Purpose.PRIOR, [(0,), (-7,)]),
     "backwards": lambda: standard_normals(1, Purpose.PRIOR, (), 4, 3),
 }
 
