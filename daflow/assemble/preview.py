@@ -31,6 +31,10 @@ class Preview:
     store_bytes: int
     """What all steps' arrays take on disk."""
     store_files: int
+    step_files: int
+    """What one step's parameters are in."""
+    item_bytes: int
+    """What a number of the state takes on disk."""
     slab_bytes: int
     """A slice of all members in memory, as float64; an update holds about three of these."""
 
@@ -50,7 +54,8 @@ def preview(workflow: Workflow) -> Preview:
     layout = layout_of(workflow, look_at(workflow))
     n_members, n_steps = len(workflow.ensemble.members), len(alphas_of(workflow.method))
     # The last slice is stored padded to a whole chunk.
-    row = layout.n_slices * layout.slice_size * np.dtype(layout.dtype).itemsize + layout.n_obs * 8
+    item = np.dtype(layout.dtype).itemsize
+    row = layout.n_slices * layout.slice_size * item + layout.n_obs * 8
     return Preview(
         workflow.name,
         workflow.model.kind,
@@ -65,5 +70,7 @@ def preview(workflow: Workflow) -> Preview:
         n_members * (n_steps + 1),
         row * n_members * (n_steps + 1),
         (layout.n_slices + 1) * n_members * (n_steps + 1),
+        layout.n_slices * n_members,
+        item,
         layout.slice_size * n_members * 8,
     )

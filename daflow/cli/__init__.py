@@ -1,4 +1,4 @@
-"""The command line: check, run, resume, status, report, logs, schema, init."""
+"""The command line: check, run, resume, status, report, logs, doctor, schema, init."""
 
 from daflow.cli.app import main
 

@@ -17,6 +17,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 import daflow
+from daflow.cli import doctor
 from daflow.errors import DaflowError, DataError, InputError
 
 OK, NOT_FINISHED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -187,6 +188,9 @@ def schema() -> None:
     from daflow.config.load import json_schema
 
     typer.echo(json.dumps(json_schema(), indent=1))
+
+
+app.command(help=doctor.HELP)(doctor.doctor)
 
 
 @app.command()
