@@ -9,19 +9,20 @@ from typing import Final
 
 import numpy as np
 
-from daflow.config.builtin_models import LinearSettings, Lorenz96Settings, ReservoirSettings
+from daflow.config.builtin_models import LinearSettings, ReservoirSettings
 from daflow.config.section import nearest
 from daflow.errors import DataError
 from daflow.models.command import Command
 from daflow.models.inputs import rows_asked
-from daflow.models.lorenz96 import WAYS as LORENZ96_WAYS
 from daflow.models.reservoir.model import WAYS as RESERVOIR_WAYS
+from daflow.models.trajectories import WAYS as TRAJECTORY_WAYS
+from daflow.models.trajectories import Trajectories
 from daflow.ports import Model, ObservationTable
 from daflow.records import Variable
 
 WAYS: Final[Mapping[str, Sequence[tuple[str, ...]]]] = {
     "linear": (("index",), ("name",)),
-    "lorenz96": LORENZ96_WAYS,
+    "lorenz96": TRAJECTORY_WAYS,
     "reservoir": RESERVOIR_WAYS,
 }
 """How observations say which predictions of a model they mean; models of the user's own know themselves."""
@@ -61,14 +62,13 @@ def check_fit(kind: str, model: Model, variables: Sequence[Variable], table: Obs
 
 def _needed(model: Model) -> Iterator[tuple[str, tuple[int, ...] | None]]:
     """Yield the variables that a model asks for; None: in any shape."""
+    if isinstance(model, Trajectories):
+        yield from model.needed.items()
+        return
     settings = getattr(model, "settings", None)
     match settings:
         case LinearSettings(variable=str(name)):
             yield name, None
-        case Lorenz96Settings():
-            yield settings.variable, (settings.n,)
-            if isinstance(settings.forcing, str):
-                yield settings.forcing, ()
         case ReservoirSettings():
             yield settings.permeability, tuple(settings.shape)
             if isinstance(settings.porosity, str):

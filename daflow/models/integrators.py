@@ -50,19 +50,29 @@ class RungeKutta4:
         tendency's.
     time_step
         In the model's unit of time.
+    state
+        Where to start, of the shape of ``stage``; changed in place.
 
     Notes
     -----
     Law: the same bits as `rk4_step`. Cost: four tendencies and 14 passes over the state.
     """
 
-    def __init__(self, tendency: Callable[[FloatArray], None], stage: FloatArray, time_step: float) -> None:
-        self._tendency, self._stage, self._time_step = tendency, stage, time_step
+    def __init__(
+        self, tendency: Callable[[FloatArray], None], stage: FloatArray, time_step: float, state: FloatArray
+    ) -> None:
+        self._tendency, self._stage, self._time_step, self._state = tendency, stage, time_step, state
         self._slope, self._total = np.empty_like(stage), np.empty_like(stage)
 
-    def step(self, state: FloatArray) -> None:
-        """Carry a state, of the shape of ``stage``, one step on."""
-        time_step, stage, slope, total = self._time_step, self._stage, self._slope, self._total
+    def carry(self, n_steps: int) -> FloatArray:
+        """Go so many steps on; return the state, which the next call changes."""
+        for _ in range(n_steps):
+            self._step()
+        return self._state
+
+    def _step(self) -> None:
+        time_step, state, stage = self._time_step, self._state, self._stage
+        slope, total = self._slope, self._total
         np.copyto(stage, state)
         self._tendency(total)
         np.multiply(total, 0.5 * time_step, out=stage)

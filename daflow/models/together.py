@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-import numpy as np
-
 from daflow.errors import DaflowError
 from daflow.ports import FloatArray, MemberInput
 
@@ -52,11 +50,3 @@ def alone(results: Sequence[Result]) -> FloatArray:
     if isinstance(result, DaflowError):
         raise result
     return result
-
-
-def stacked(states: Sequence[FloatArray]) -> FloatArray:
-    """Return members' states (n,) as one array (n_members, n), members next to each other in memory.
-
-    An operation on a part of each state then runs over one stretch of memory, however short the part.
-    """
-    return np.stack(states, axis=-1).T
