@@ -7,29 +7,50 @@ With a square root L, :math:`R = L L^T`, these hold for all of them and are thei
 - ``whiten_adjoint`` applies :math:`L^{-T}`, and ``solve`` is ``whiten_adjoint`` after ``whiten``;
 - ``solve`` undoes ``multiply``;
 - ``sample`` of standard normals has covariance R: randomness comes from outside;
-- every form gives what the dense form of the same matrix gives (``whiten``, ``colour`` up to a rotation).
+- every form gives what the dense form of the same matrix gives (``whiten``, ``colour`` up to a rotation);
+- R is block-diagonal in its ``parts`` plus ``patterns @ patterns.T``, however large the parts are to be.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
 
 from daflow.errors import DataError
-from daflow.numerics.dense_covariance import BlockDiagonalCovariance, DenseCovariance
+from daflow.numerics.block_covariance import BlockDiagonalCovariance
+from daflow.numerics.dense_covariance import DenseCovariance
+from daflow.numerics.diagonal_covariance import DiagonalCovariance
 from daflow.numerics.low_rank_covariance import LowRankPlusDiagonalCovariance
-from daflow.numerics.validation import FloatArray, observation_rows, positive_vector, real_array
+from daflow.numerics.validation import FloatArray, real_array
 
 __all__ = [
     "BlockDiagonalCovariance",
     "Covariance",
     "DenseCovariance",
     "DiagonalCovariance",
+    "ErrorPart",
     "LowRankPlusDiagonalCovariance",
     "as_covariance",
 ]
+
+
+class ErrorPart(Protocol):
+    """The errors of some consecutive observations, as far as they do not depend on those of others."""
+
+    @property
+    def n_obs(self) -> int:
+        """How many observations."""
+        ...
+
+    def whiten(self, rows: FloatArray) -> FloatArray:
+        """Return each row r as ``inv(L) @ r``, a new array (k, n_obs)."""
+        ...
+
+    def colour(self, rows: FloatArray) -> FloatArray:
+        """Return each row r as ``L @ r``, a new array (k, n_obs)."""
+        ...
 
 
 class Covariance(Protocol):
@@ -76,67 +97,17 @@ class Covariance(Protocol):
         """Return R as a matrix (n_obs, n_obs)."""
         ...
 
-
-@dataclass(frozen=True, eq=False)
-class DiagonalCovariance:
-    """Errors that do not depend on each other. Cost: n_obs a row.
-
-    Parameters
-    ----------
-    variances : (n_obs,)
-        In the squared unit of each observation.
-
-    Raises
-    ------
-    DataError
-        Not a list of finite positive numbers.
-    """
-
-    variances: FloatArray
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "variances", positive_vector("observation-error variances", self.variances))
-
     @property
-    def n_obs(self) -> int:
-        """How many observations."""
-        return int(self.variances.size)
+    def patterns(self) -> FloatArray:
+        """Return the error patterns (n_obs, k) that different parts share; k may be 0."""
+        ...
 
-    def multiply(self, rows: FloatArray) -> FloatArray:
-        """Return ``rows @ R``."""
-        return observation_rows(rows, self.n_obs) * self.variances
+    def parts(self, size: int) -> Iterator[tuple[slice, ErrorPart]]:
+        """Yield in their order the parts that depend on each other by the patterns only.
 
-    def solve(self, rows: FloatArray) -> FloatArray:
-        """Return ``rows @ inv(R)``."""
-        return observation_rows(rows, self.n_obs) / self.variances
-
-    def whiten(self, rows: FloatArray) -> FloatArray:
-        """Return rows over the standard deviations."""
-        return observation_rows(rows, self.n_obs) / np.sqrt(self.variances)
-
-    def whiten_adjoint(self, rows: FloatArray) -> FloatArray:
-        """Return the same as `whiten`: the square root is symmetric."""
-        return self.whiten(rows)
-
-    def colour(self, rows: FloatArray) -> FloatArray:
-        """Return rows times the standard deviations."""
-        return observation_rows(rows, self.n_obs) * np.sqrt(self.variances)
-
-    def sample(self, standard_normals: FloatArray) -> FloatArray:
-        """Return draws (k, n_obs) from N(0, R), made of as many standard normals."""
-        return self.colour(standard_normals)
-
-    def logdet(self) -> float:
-        """Return the logarithm of the determinant of R."""
-        return float(np.log(self.variances).sum())
-
-    def diagonal(self) -> FloatArray:
-        """Return the variances (n_obs,)."""
-        return self.variances
-
-    def dense(self) -> FloatArray:
-        """Return R as a matrix (n_obs, n_obs)."""
-        return np.diag(self.variances)
+        Each has ``size`` observations at most, unless more cannot be parted, and about as many if it can.
+        """
+        ...
 
 
 def as_covariance(obs_error: Any) -> Covariance:

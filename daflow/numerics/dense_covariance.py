@@ -1,8 +1,8 @@
-"""Observation-error covariances that are kept as matrices: one, or one for each group of observations."""
+"""Observation-error covariance that is kept as one matrix."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -78,93 +78,14 @@ class DenseCovariance:
         """Return R as a matrix (n_obs, n_obs)."""
         return self.matrix
 
-
-@dataclass(frozen=True, eq=False)
-class BlockDiagonalCovariance:
-    """Errors that depend on each other only within groups of consecutive observations.
-
-    Cost: that of `DenseCovariance`, summed over the blocks.
-
-    Parameters
-    ----------
-    blocks
-        A matrix for each group, in the order of the observations.
-
-    Raises
-    ------
-    DataError
-        There is none, or one is not a covariance; the message says which.
-    """
-
-    blocks: Sequence[FloatArray]
-    groups: tuple[DenseCovariance, ...] = field(init=False, repr=False)
-    """The covariance of each group."""
-
-    def __post_init__(self) -> None:
-        if len(self.blocks) == 0:
-            raise DataError("a block-diagonal covariance has no blocks", allowed="one matrix or more")
-        groups = tuple(_block(number, block) for number, block in enumerate(self.blocks))
-        object.__setattr__(self, "groups", groups)
-        object.__setattr__(self, "blocks", tuple(group.matrix for group in groups))
-
     @property
-    def n_obs(self) -> int:
-        """How many observations."""
-        return sum(group.n_obs for group in self.groups)
+    def patterns(self) -> FloatArray:
+        """Return (n_obs, 0): there is but one part."""
+        return np.empty((self.n_obs, 0))
 
-    def _each(self, act: Callable[[DenseCovariance, FloatArray], FloatArray], rows: FloatArray) -> FloatArray:
-        given = observation_rows(rows, self.n_obs)
-        result = np.empty_like(given)
-        start = 0
-        for group in self.groups:
-            where = slice(start, start + group.n_obs)
-            result[..., where] = act(group, given[..., where])
-            start = where.stop
-        return result
-
-    def multiply(self, rows: FloatArray) -> FloatArray:
-        """Return ``rows @ R``."""
-        return self._each(DenseCovariance.multiply, rows)
-
-    def solve(self, rows: FloatArray) -> FloatArray:
-        """Return ``rows @ inv(R)``."""
-        return self._each(DenseCovariance.solve, rows)
-
-    def whiten(self, rows: FloatArray) -> FloatArray:
-        """Return each row r as ``inv(L) @ r``."""
-        return self._each(DenseCovariance.whiten, rows)
-
-    def whiten_adjoint(self, rows: FloatArray) -> FloatArray:
-        """Return each row r as ``inv(L).T @ r``."""
-        return self._each(DenseCovariance.whiten_adjoint, rows)
-
-    def colour(self, rows: FloatArray) -> FloatArray:
-        """Return each row r as ``L @ r``."""
-        return self._each(DenseCovariance.colour, rows)
-
-    def sample(self, standard_normals: FloatArray) -> FloatArray:
-        """Return draws (k, n_obs) from N(0, R), made of as many standard normals."""
-        return self.colour(standard_normals)
-
-    def logdet(self) -> float:
-        """Return the logarithm of the determinant of R."""
-        return float(sum(group.logdet() for group in self.groups))
-
-    def diagonal(self) -> FloatArray:
-        """Return the variances (n_obs,)."""
-        return np.concatenate([group.diagonal() for group in self.groups])
-
-    def dense(self) -> FloatArray:
-        """Return R as a matrix (n_obs, n_obs)."""
-        return self.multiply(np.eye(self.n_obs))
-
-
-def _block(number: int, matrix: FloatArray) -> DenseCovariance:
-    try:
-        return DenseCovariance(matrix)
-    except DataError as error:
-        what = f"block {number}: {error.what}"
-        raise DataError(what, got=error.got, allowed=error.allowed, do=error.do) from error
+    def parts(self, size: int) -> Iterator[tuple[slice, DenseCovariance]]:  # noqa: ARG002 - the protocol's
+        """Yield the whole: nothing in it is independent."""
+        yield slice(0, self.n_obs), self
 
 
 def _lower_factor(matrix: FloatArray) -> FloatArray:

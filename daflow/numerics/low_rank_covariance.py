@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from daflow.errors import DataError
+from daflow.numerics.diagonal_covariance import DiagonalCovariance
 from daflow.numerics.validation import (
     FloatArray,
     finite_array,
@@ -134,3 +136,12 @@ class LowRankPlusDiagonalCovariance:
     def dense(self) -> FloatArray:
         """Return R as a matrix (n_obs, n_obs)."""
         return self.factor @ self.factor.T + np.diag(self.variances)
+
+    @property
+    def patterns(self) -> FloatArray:
+        """Return F (n_obs, k)."""
+        return self.factor
+
+    def parts(self, size: int) -> Iterator[tuple[slice, DiagonalCovariance]]:
+        """Yield the independent errors, so many at a time."""
+        return DiagonalCovariance(self.variances).parts(size)

@@ -143,7 +143,44 @@ def test_that_a_notebook_may_give_variances_or_a_matrix():
     assert as_covariance(made) is made
 
 
+@any_kind
+@settings(deadline=None, max_examples=30)
+@given(seed=seeds, size=st.integers(1, 10))
+def test_that_r_is_block_diagonal_in_its_parts_plus_the_patterns_whatever_the_size(kind, seed, size):
+    covariance = make(kind, seed)
+    whole, end = covariance.patterns @ covariance.patterns.T, 0
+    for where, part in covariance.parts(size):
+        assert where.start == end
+        assert part.n_obs == where.stop - where.start
+        assert part.n_obs <= max(size, 3) or kind == "dense"
+        root = part.colour(np.eye(part.n_obs))
+        whole[where, where] += root.T @ root
+        rows = np.random.default_rng(seed).standard_normal((2, part.n_obs))
+        close(part.whiten(part.colour(rows)), rows)
+        end = where.stop
+    assert end == covariance.n_obs
+    close(whole, covariance.dense())
+
+
+def test_that_blocks_of_many_sizes_give_what_each_gives_alone():
+    rng = np.random.default_rng(0)
+    blocks = [spd(rng, int(size)) for size in rng.choice([1, 2, 3, 40], 30)]
+    covariance, rows = BlockDiagonalCovariance(blocks), rng.standard_normal((3, sum(map(len, blocks))))
+    for act in ("multiply", "solve", "whiten", "whiten_adjoint", "colour"):
+        together = getattr(covariance, act)(rows)
+        for start, block, kept in zip(covariance.ends, blocks, covariance.blocks, strict=False):
+            where = slice(start, start + len(block))
+            close(together[:, where], getattr(DenseCovariance(block), act)(rows[:, where]), 1e-13)
+            np.testing.assert_allclose(kept, block, rtol=1e-15)
+
+
 BAD = {
+    "no square block": (lambda: BlockDiagonalCovariance([np.eye(2), np.ones((2, 3))]), "block 1: .*square"),
+    "no matrix": (lambda: BlockDiagonalCovariance([np.eye(1), np.ones(1)]), "block 1: .*wrong shape"),
+    "infinite block": (lambda: BlockDiagonalCovariance([np.full((1, 1), np.inf)]), "block 0: .*finite"),
+    "number for a block": (lambda: BlockDiagonalCovariance([1.0]), "block 0: .*wrong shape"),
+    "text for a block": (lambda: BlockDiagonalCovariance([[["a"]]]), "block 0 .*real numbers"),
+    "crooked block": (lambda: BlockDiagonalCovariance([[[1.0, 0.5], [0.1, 1.0]]]), "block 0: .*symmetric"),
     "negative variance": (lambda: DiagonalCovariance([1.0, -2.0]), "number 1 is not"),
     "zero variance": (lambda: DiagonalCovariance([0.0]), "number 0 is not"),
     "no variances": (lambda: DiagonalCovariance([]), "empty"),
@@ -181,7 +218,7 @@ def test_that_rounding_in_symmetry_is_forgiven_and_removed():
 
 def test_that_blocks_do_not_act_on_each_other():
     covariance = make("block", 11)
-    edges = np.cumsum([0, *(group.n_obs for group in covariance.groups)])
+    edges = covariance.ends
     dense = covariance.dense().copy()
     for start, stop in pairwise(edges):
         dense[start:stop, start:stop] = 0
