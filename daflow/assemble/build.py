@@ -178,7 +178,7 @@ def locality_of(workflow: Workflow, table: ObservationTable) -> Locality | None:
     points = np.stack([np.asarray(table[axis], dtype=np.float64) for axis in ("x", "y", "z")], axis=1)
     if workflow.method.inversion == "subspace" and settings.tapers == "cross_covariance":
         _refuse_subspace(len(codes), len(workflow.ensemble.members))
-    return Locality(settings.tapers == "gain", points, codes.astype(np.int64), rules)
+    return Locality(settings.tapers, points, codes.astype(np.int64), rules)
 
 
 def _refuse_subspace(n_obs: int, n_members: int) -> None:

@@ -5,25 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import Final
 
 import numpy as np
 
 from daflow.methods.locality import Locality
 from daflow.names import Purpose
-from daflow.numerics.cells import LocalizationPlan, localized_increment
 from daflow.numerics.covariance import Covariance
+from daflow.numerics.global_update import transform_members
 from daflow.numerics.random import standard_normals
-from daflow.numerics.updates import (
-    InversionSettings,
-    global_transform,
-    tapered_covariance_factors,
-    tapered_gain_factors,
-)
+from daflow.numerics.updates import InversionSettings, global_transform
 from daflow.ports import Arrays, BlockReader, FloatArray, SlicePoints
-
-BLOCK: Final = 4096
-"""Numbers of each member that are updated at once: the temporaries of a block stay in the cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,28 +73,15 @@ class EsMda:
         observed, predicted = self.perturbed(step, members), read(0, len(self.values))
         if self.locality is None:
             return {"transform": global_transform(predicted, observed, self.error, settings)}
-        make = tapered_gain_factors if self.locality.tapers_gain else tapered_covariance_factors
-        left, right = make(predicted, observed, self.error, settings)
-        # Observations first: a cell of points gathers those that it hears, whole rows of memory at a time.
-        return {"left": np.ascontiguousarray(left.T), "right": np.ascontiguousarray(right.T)}
+        return self.locality.factors(predicted, observed, self.error, settings)
 
     def localize(self, locate: Callable[[], SlicePoints]) -> Arrays:
         """Return which observations the points of a slice hear, and how loudly; empty if all hear all."""
-        return {} if self.locality is None else self.locality.plan(locate()).to_arrays()
+        return {} if self.locality is None else self.locality.plan(locate())
 
     def apply(self, factors: Arrays, places: Arrays, slab: FloatArray) -> None:
         """Turn a prior slice (n_members, n) into the posterior, in place."""
         if self.locality is None:
-            _transform(factors["transform"], slab)
+            transform_members(factors["transform"], slab, slab)
         else:
-            plan = LocalizationPlan.from_arrays(places)
-            left, right = factors["left"].T, factors["right"].T
-            slab += localized_increment(plan, slab - slab.mean(axis=0), left, right)
-
-
-def _transform(transform: FloatArray, prior: FloatArray) -> None:
-    """Add what the transform changes, block by block: (T - 1) has rows of sum zero, so the mean drops out."""
-    weights = transform - np.eye(len(transform))
-    for start in range(0, prior.shape[1], BLOCK):
-        block = prior[:, start : start + BLOCK]
-        block += weights @ (block - block.mean(axis=0))
+            self.locality.apply(factors, places, slab)

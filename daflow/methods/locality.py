@@ -1,14 +1,22 @@
-"""Localization as a method carries it: where the observations lie and what each pair's taper is."""
+"""Localization as a method carries it: where the observations lie, and what their tapers do to an update."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from daflow.numerics.cells import LocalizationPlan, plan_localization
+from daflow.numerics.cell_planning import plan_localization
+from daflow.numerics.cells import LocalizationPlan
+from daflow.numerics.covariance import Covariance
 from daflow.numerics.localization import IntArray, Rules, state_obs_taper
-from daflow.ports import FloatArray, SlicePoints
+from daflow.numerics.localized_update import Slab, add_tapered_increment
+from daflow.numerics.updates import InversionSettings, tapered_covariance_factors, tapered_gain_factors
+from daflow.ports import Arrays, FloatArray, SlicePoints
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,8 +25,8 @@ class Locality:
 
     Parameters
     ----------
-    tapers_gain
-        Whether the weights multiply the gain; else they multiply the state-obs covariance.
+    tapers
+        What the weights multiply: a name in `SCHEMES`.
     obs_points : (n_obs, 3)
         x, y, z of the observations; NaN along axes that do not count.
     kind_codes : (n_obs,)
@@ -27,16 +35,38 @@ class Locality:
         (variable, kind) -> taper.
     """
 
-    tapers_gain: bool
+    tapers: str
     obs_points: FloatArray
     kind_codes: IntArray
     rules: Rules
 
-    def plan(self, points: SlicePoints) -> LocalizationPlan:
+    def factors(
+        self, predicted: FloatArray, observed: FloatArray, error: Covariance, settings: InversionSettings
+    ) -> Arrays:
+        """Return what an update of any slice needs of a step: two arrays (n_obs, n_members).
+
+        Parameters
+        ----------
+        predicted, observed : (n_members, n_obs)
+            What each member predicts, and the observations as it sees them.
+        error
+            R.
+        settings
+            How the innovation covariance is made and inverted.
+        """
+        left, right = SCHEMES[self.tapers].factors(predicted, observed, error, settings)
+        # Observations first: a cell of points gathers those that it hears, whole rows of memory at a time.
+        return {"left": np.ascontiguousarray(left.T), "right": np.ascontiguousarray(right.T)}
+
+    def plan(self, points: SlicePoints) -> Arrays:
         """Return which observations the points of a slice hear, and how loudly."""
-        return plan_localization(
-            points.coordinates, points.variable, self.obs_points, self.kind_codes, self.rules
-        )
+        given = (points.coordinates, points.variable, self.obs_points, self.kind_codes, self.rules)
+        return SCHEMES[self.tapers].plan(*given).to_arrays()
+
+    def apply(self, factors: Arrays, plan: Arrays, slab: Slab) -> None:
+        """Turn a prior slice (n_members, n) into the posterior, in place."""
+        made = LocalizationPlan.from_arrays(plan)
+        SCHEMES[self.tapers].apply(made, slab, factors["left"], factors["right"])
 
     def check(self) -> None:
         """Look whether every observation has the coordinates that its tapers count.
@@ -49,3 +79,21 @@ class Locality:
         for (_, kind), taper in self.rules.items():
             if taper is not None:
                 state_obs_taper(np.zeros((1, 3)), self.obs_points[self.kind_codes == kind], taper)
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """What a localized update prepares once a step, finds once a run, and does to a slice."""
+
+    factors: Callable[[FloatArray, FloatArray, Covariance, InversionSettings], tuple[FloatArray, FloatArray]]
+    plan: Callable[[ArrayLike, ArrayLike, ArrayLike, ArrayLike, Rules], LocalizationPlan]
+    apply: Callable[[LocalizationPlan, Slab, ArrayLike, ArrayLike], None]
+
+
+SCHEMES: Final[Mapping[str, Scheme]] = MappingProxyType(
+    {
+        "gain": Scheme(tapered_gain_factors, plan_localization, add_tapered_increment),
+        "cross_covariance": Scheme(tapered_covariance_factors, plan_localization, add_tapered_increment),
+    }
+)
+"""What a taper's weights multiply -> how."""

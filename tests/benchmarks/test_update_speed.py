@@ -36,7 +36,7 @@ def problem():
         "predicted": rng.standard_normal((N_MEMBERS, N_OBS)),
         "points": SlicePoints(np.zeros(side * side, np.int64), points),
         "locality": Locality(
-            tapers_gain=True,
+            tapers="gain",
             obs_points=obs_points,
             kind_codes=np.zeros(N_OBS, np.int64),
             # About 18 observations within two lengths of a point.

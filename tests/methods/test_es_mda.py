@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -28,8 +30,8 @@ FAR = DistanceTaper("step", (20.0, 20.0, None))
 RULES = {(0, 0): NEAR, (0, 1): FAR, (1, 0): FAR, (1, 1): None}
 
 
-def locality(*, tapers_gain):
-    return Locality(tapers_gain, OBS_PLACES, KINDS, RULES)
+def locality(tapers):
+    return Locality(tapers, OBS_PLACES, KINDS, RULES)
 
 
 def dense_taper():
@@ -51,9 +53,12 @@ def in_slices(method, step, cuts):
     factors = method.prepare(step, MEMBERS, read(PREDICTED))
     parts = []
     for start, stop in zip([0, *cuts], [*cuts, N_STATE], strict=True):
-        points = SlicePoints(VARIABLE[start:stop], PLACES[start:stop])
         parts.append(PRIOR[:, start:stop].copy())
-        method.apply(factors, method.localize(lambda: points), parts[-1])
+        method.apply(
+            factors,
+            method.localize(partial(SlicePoints, VARIABLE[start:stop], PLACES[start:stop])),
+            parts[-1],
+        )
     return np.concatenate(parts, axis=1)
 
 
@@ -73,7 +78,7 @@ def test_that_a_slice_gives_what_the_whole_gives(cuts, error, inversion):
 @settings(max_examples=20, deadline=None)
 @given(CUTS)
 def test_that_a_localized_slice_gives_what_the_whole_gives_where_the_covariance_is_tapered(cuts):
-    method = EsMda((2.0, 2.0), VALUES, DIAGONAL, 5, locality=locality(tapers_gain=False))
+    method = EsMda((2.0, 2.0), VALUES, DIAGONAL, 5, locality=locality("cross_covariance"))
     whole = perturbed_observation_update(
         PRIOR, PREDICTED, method.perturbed(0, MEMBERS), DIAGONAL, alpha=2.0, state_obs_taper=dense_taper()
     )
@@ -83,7 +88,7 @@ def test_that_a_localized_slice_gives_what_the_whole_gives_where_the_covariance_
 @settings(max_examples=20, deadline=None)
 @given(CUTS)
 def test_that_a_localized_slice_gives_what_the_whole_gives_where_the_gain_is_tapered(cuts):
-    method = EsMda((2.0, 2.0), VALUES, DIAGONAL, 5, locality=locality(tapers_gain=True))
+    method = EsMda((2.0, 2.0), VALUES, DIAGONAL, 5, locality=locality("gain"))
     anomalies, spread = PRIOR - PRIOR.mean(axis=0), PREDICTED - PREDICTED.mean(axis=0)
     innovation = spread.T @ spread / (N_MEMBERS - 1) + 2.0 * DIAGONAL.dense()
     gain = np.linalg.solve(innovation, spread.T @ anomalies / (N_MEMBERS - 1)).T
@@ -91,10 +96,10 @@ def test_that_a_localized_slice_gives_what_the_whole_gives_where_the_gain_is_tap
     np.testing.assert_allclose(in_slices(method, 0, cuts), whole, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("tapers_gain", [True, False])
-def test_that_what_is_out_of_reach_of_every_observation_is_left_alone_bit_for_bit(tapers_gain):
+@pytest.mark.parametrize("tapers", ["gain", "cross_covariance"])
+def test_that_what_is_out_of_reach_of_every_observation_is_left_alone_bit_for_bit(tapers):
     rules = dict.fromkeys(RULES, DistanceTaper("step", (1.0, 1.0, None)))
-    method = EsMda((1.0,), VALUES, DIAGONAL, 5, locality=Locality(tapers_gain, OBS_PLACES, KINDS, rules))
+    method = EsMda((1.0,), VALUES, DIAGONAL, 5, locality=Locality(tapers, OBS_PLACES, KINDS, rules))
     posterior = in_slices(method, 0, [13])
     apart = np.abs(PLACES[:, :1] - OBS_PLACES[:, 0]).min(axis=1) > 1.0
     assert posterior[:, apart].tobytes() == PRIOR[:, apart].tobytes()
@@ -148,7 +153,7 @@ def test_that_four_steps_on_a_linear_gaussian_problem_end_at_the_kalman_posterio
 
 
 def test_that_observations_without_a_place_that_their_taper_counts_are_refused():
-    locality(tapers_gain=False).check()
+    locality("cross_covariance").check()
     nowhere = np.where(np.arange(N_OBS)[:, np.newaxis] == 3, np.nan, OBS_PLACES)
     with pytest.raises(DataError):
-        Locality(False, nowhere, KINDS, RULES).check()  # noqa: FBT003 - its first field
+        Locality("gain", nowhere, KINDS, RULES).check()
