@@ -22,7 +22,6 @@ from daflow.records import Variable
 
 WAYS: Final[Mapping[str, Sequence[tuple[str, ...]]]] = {
     "linear": (("index",), ("name",)),
-    "lorenz96": TRAJECTORY_WAYS,
     "reservoir": RESERVOIR_WAYS,
 }
 """How observations say which predictions of a model they mean; models of the user's own know themselves."""
@@ -56,8 +55,9 @@ def check_fit(kind: str, model: Model, variables: Sequence[Variable], table: Obs
     settings = getattr(model, "settings", None)
     if isinstance(settings, LinearSettings):
         _check_linear(settings, variables)
-    if kind in WAYS:
-        rows_asked(model.observables(), table, WAYS[kind], kind)
+    ways = TRAJECTORY_WAYS if isinstance(model, Trajectories) else WAYS.get(kind)
+    if ways is not None:
+        rows_asked(model.observables(), table, ways, kind)
 
 
 def _needed(model: Model) -> Iterator[tuple[str, tuple[int, ...] | None]]:

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from daflow.config import checks
 from daflow.config.builtin_models import LinearSettings, Lorenz96Settings, ReservoirSettings
+from daflow.config.chaotic_models import KuramotoSivashinskySettings, Lorenz63Settings, TwoScaleSettings
 from daflow.config.execution import ExecutionSettings, LocalExecution, PolicySettings
 from daflow.config.external_models import CallableSettings, CommandSettings
 from daflow.config.grids import EnsembleSettings, GridSettings
@@ -23,7 +24,14 @@ from daflow.records import Variable
 LARGEST_SEED = 2**63 - 1
 
 ModelSettings = Annotated[
-    LinearSettings | Lorenz96Settings | ReservoirSettings | CallableSettings | CommandSettings,
+    LinearSettings
+    | Lorenz63Settings
+    | Lorenz96Settings
+    | TwoScaleSettings
+    | KuramotoSivashinskySettings
+    | ReservoirSettings
+    | CallableSettings
+    | CommandSettings,
     Field(discriminator="kind"),
 ]
 

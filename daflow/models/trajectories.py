@@ -142,11 +142,11 @@ class Trajectories:
 
     def _run(self, starts: Sequence[_Start]) -> list[Result]:
         settings = self.settings
-        motion = self.system.start(
-            {name: np.stack([start.variables[name] for start in starts]) for name in self.needed}
-        )
+        variables = {name: np.stack([start.variables[name] for start in starts]) for name in self.needed}
         seen, sound = [], []
-        with np.errstate(over="ignore", invalid="ignore"):
+        # One member's overflow is looked for below; it is no reason to warn of, or to stop, all of them.
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            motion = self.system.start(variables)
             for _ in range(settings.n_times):
                 state = motion.carry(settings.every_steps)
                 seen.append(self.system.observe(state))

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daflow.config.builtin_models import Lorenz96Settings
+from daflow.config.chaotic_models import KuramotoSivashinskySettings, Lorenz63Settings, TwoScaleSettings
 from daflow.errors import DaflowError, DataError, ModelFailed
-from daflow.models import Lorenz96
+from daflow.models import KuramotoSivashinsky, Lorenz63, Lorenz96, LorenzTwoScale
 from daflow.ports import MemberInput
 
 N_MEMBERS = 6
@@ -17,17 +18,43 @@ BROKEN = -1
 """A member whose state is not finite."""
 
 
+TIMES = {"every_steps": 3, "n_times": 2, "together": 25}
+NUMBERS = {"time_ratio": "c", "space_ratio": "b"}
+
+
 def lorenz96(**more):
-    return Lorenz96(Lorenz96Settings(n=7, every_steps=3, n_times=2, observe_every=2, together=25, **more))
+    return Lorenz96(Lorenz96Settings(n=7, observe_every=2, **TIMES, **more))
 
 
-def states_and_forcings(random):
+def two_scale(**more):
+    return LorenzTwoScale(TwoScaleSettings(n=5, n_fast=9, observe="both", **TIMES, **more))
+
+
+def ring(random):
     return {"x": 8.0 + random.standard_normal(7), "F": random.uniform(6.0, 10.0)}
 
 
+def convection(random):
+    return {"x": 10.0 * random.standard_normal(3), "s": random.uniform(8.0, 12.0)}
+
+
+def scales(random):
+    slow, fast = 8.0 * random.standard_normal(5), random.standard_normal(45)
+    return {"x": slow, "y": fast, "F": random.uniform(8.0, 10.0), "c": random.uniform(8.0, 10.0), "b": 10.0}
+
+
+def flame(random):
+    return {"u": random.standard_normal(30)}
+
+
 MODELS = {
-    "lorenz96": (lorenz96(), states_and_forcings),
-    "lorenz96 with its forcing": (lorenz96(forcing="F"), states_and_forcings),
+    "lorenz96": (lorenz96(), ring),
+    "lorenz96 with its forcing": (lorenz96(forcing="F"), ring),
+    "lorenz63": (Lorenz63(Lorenz63Settings(**TIMES)), convection),
+    "lorenz63 with its sigma": (Lorenz63(Lorenz63Settings(sigma="s", **TIMES)), convection),
+    "two scales": (two_scale(), scales),
+    "two scales with their numbers": (two_scale(forcing="F", **NUMBERS), scales),
+    "kuramoto_sivashinsky": (KuramotoSivashinsky(KuramotoSivashinskySettings(n=30, **TIMES)), flame),
 }
 
 
