@@ -19,8 +19,8 @@ from daflow.errors import DaflowError
 from daflow.records import Layout, Outcome, StateSlice, Task
 
 FloatArray = NDArray[np.float64]
-StoredArray = NDArray[np.float64] | NDArray[np.float32]
-"""Numbers as a store keeps them: `daflow.records.Layout.dtype` says how."""
+StoredArray = NDArray[Any]
+"""Numbers as a store keeps them, float64 or float32: `daflow.records.Layout.dtype` says which."""
 ObservationTable = Mapping[str, NDArray[Any]]
 """Columns of equal length (n_obs,): ``name``, ``kind``, ``time``, ``x``, ``y``, ``z`` and the model's own."""
 
@@ -129,7 +129,10 @@ class Method(Protocol):
         ...
 
     def apply(self, factors: Arrays, places: Arrays, slab: FloatArray) -> None:
-        """Turn a prior slice (n_members, n) into the posterior, in place."""
+        """Turn a prior slice (n_members, n) into the posterior, in place.
+
+        The slab is float32 where that is how the store keeps it and no variable in it is transformed.
+        """
         ...
 
 

@@ -9,7 +9,7 @@ from itertools import groupby
 import numpy as np
 
 from daflow.assemble.folder import RunFolder
-from daflow.execution.analysis import SPREAD_AFTER, SPREAD_BEFORE
+from daflow.execution.change import SPREAD_AFTER, SPREAD_BEFORE
 from daflow.execution.member import log_folder
 from daflow.names import TRUTH, Phase, Status
 from daflow.ports import FloatArray, ObservationTable, Store

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
 
-from daflow.errors import RunError
+from daflow.execution.change import Change
+from daflow.execution.pipeline import LANES, in_lanes
 from daflow.execution.places import locate
 from daflow.execution.workbench import Stopwatch, Workbench, factors_of
-from daflow.numerics.precision import store_into
-from daflow.numerics.transforms import clip
-from daflow.ports import FloatArray
-from daflow.records import Layout, StateSlice, Task
-
-SPREAD_BEFORE, SPREAD_AFTER = "spread_before.", "spread_after."
-"""Figures of an update, one a variable: the sum over its numbers of the ensemble's standard deviation."""
-BLOCK = 4096
-"""Numbers of each member that are looked at together: they fit the cache."""
+from daflow.ports import FloatArray, StoredArray
+from daflow.records import Task
 
 
 def write_coordinates(bench: Workbench, task: Task, watch: Stopwatch) -> str:
@@ -43,70 +40,96 @@ def prepare(bench: Workbench, task: Task, watch: Stopwatch) -> str:
 
 def update(bench: Workbench, task: Task, watch: Stopwatch) -> str:
     """Update one slice of every surviving member and write it to the next step."""
-    layout = bench.store.layout
-    where = layout.slice(task.index)
-    members = bench.store.read_survivors(task.step)
-    slab = bench.store.slab(len(members))
-    with watch.on("read"):
-        bench.store.read_slice(task.step, where, members, slab)
-    prior = slab[:, : where.size].astype(np.float64, copy=False)
-    with watch.on("compute"):
-        watch.figures |= _spread(SPREAD_BEFORE, layout, where, prior)
-        posterior, n_clipped = _in_each_space(bench, task.step, prior, where, members)
-        watch.figures |= _spread(SPREAD_AFTER, layout, where, posterior)
-    with watch.on("write"):
-        store_into(slab[:, : where.size], posterior)
-        digest = bench.store.write_slice(task.step + 1, where, members, slab)
-    watch.figures["clipped"] = n_clipped
-    return digest
+    return _Lane(bench, Lock()).update(task, watch)
 
 
-def _in_each_space(
-    bench: Workbench, step: int, prior: FloatArray, where: StateSlice, members: tuple[int, ...]
-) -> tuple[FloatArray, int]:
-    """Update in the spaces that the variables are transformed to, and come back."""
-    variables = bench.store.layout.variables
-    segments = [
-        (bench.margins[variables.index(variable)], slice(a, b))
-        for variable, a, b in bench.store.layout.segments(where)
-    ]
-    fitted = [margins.transform.fit(prior[:, columns]) for margins, columns in segments]
-    for transform, (_, columns) in zip(fitted, segments, strict=True):
-        prior[:, columns] = transform.forward(prior[:, columns])
-    posterior = prior
-    bench.method.apply(bench.factors(step), bench.places(where), posterior)
-    _check(posterior, where, members)
-    n_clipped = 0
-    for transform, (margins, columns) in zip(fitted, segments, strict=True):
-        back = transform.inverse(posterior[:, columns])
-        if margins.clip is not None:
-            back, n = clip(back, *margins.clip)
-            n_clipped += n
-        posterior[:, columns] = back
-    return posterior, n_clipped
+@dataclass(frozen=True, slots=True)
+class Updated:
+    """What became of one task of an update."""
+
+    task: Task
+    started: float
+    """Seconds since the epoch."""
+    seconds: float
+    figures: Mapping[str, float]
+    digest: str
+    """Of what was written, which is durable; empty where something went wrong."""
+    error: BaseException | None = None
 
 
-def _spread(which: str, layout: Layout, where: StateSlice, values: FloatArray) -> dict[str, float]:
-    return {
-        which + variable.name: sum(
-            float(values[:, block : min(block + BLOCK, stop)].std(axis=0, ddof=1).sum())
-            for block in range(start, stop, BLOCK)
-        )
-        for variable, start, stop in layout.segments(where)
-    }
+def update_slices(bench: Workbench, tasks: Sequence[Task], n_lanes: int = LANES) -> Iterator[Updated]:
+    """Update slices as a pipeline: one is computed while others are read and written.
+
+    Laws: a slice gives what `update` gives; each is durable when it is yielded; one that fails does not keep
+    others from being tried; one is computed at a time, so that a task uses one core. Memory: a slab a lane,
+    whatever the number of slices, and one more (float64) where float32 is stored and a variable transformed.
+
+    Parameters
+    ----------
+    bench
+        The run's objects.
+    tasks
+        Slices, one a task.
+    n_lanes
+        How many slices are under way at most.
+
+    Yields
+    ------
+    Updated
+        As soon as it is done, in whatever order.
+    """
+    computing = Lock()
+
+    def lane() -> Callable[[Task], Updated]:
+        own = _Lane(bench, computing)
+
+        def do(task: Task) -> Updated:
+            watch, started, clock = Stopwatch(), time.time(), time.perf_counter()
+            digest, error = "", None
+            try:
+                digest = own.update(task, watch)
+            except BaseException as raised:  # noqa: BLE001 - it is the receiver's to judge, in its own thread
+                error = raised
+            return Updated(task, started, time.perf_counter() - clock, watch.figures, digest, error)
+
+        return do
+
+    return in_lanes(tasks, lane, n_lanes)
 
 
-def _check(posterior: FloatArray, where: StateSlice, members: tuple[int, ...]) -> None:
-    # A sum is finite only if every term is, up to overflow, which the mask then tells apart.
-    with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(posterior.sum()):
-            return
-    bad = np.argwhere(~np.isfinite(posterior))
-    if len(bad):
-        row, column = bad[0]
-        raise RunError(
-            f"the update of slice {where.index} is not finite",
-            got=f"{posterior[row, column]} for member {members[row]} at state {where.start + column}",
-            allowed="finite numbers",
-            do="look at that member's predictions and at the transform of the variable there",
-        )
+class _Lane:
+    """Updates one slice after the other in memory of its own."""
+
+    def __init__(self, bench: Workbench, computing: Lock) -> None:
+        self._bench, self._computing = bench, computing
+        self._members: dict[int, tuple[int, ...]] = {}
+        self._slab: StoredArray | None = None
+
+    def update(self, task: Task, watch: Stopwatch) -> str:
+        bench = self._bench
+        where = bench.store.layout.slice(task.index)
+        with watch.on("read"):
+            members = self._survivors(task.step)
+            slab = self._slab_for(len(members))
+            bench.store.read_slice(task.step, where, members, slab)
+            places = bench.places(where)
+
+        def apply(values: StoredArray) -> None:
+            bench.method.apply(bench.factors(task.step), places, values)
+
+        with self._computing, watch.on("compute"):
+            change = Change(bench.store.layout, bench.margins, where, members)
+            watch.figures |= change.make(slab[:, : where.size], apply)
+        with watch.on("write"):
+            return bench.store.write_slice(task.step + 1, where, members, slab)
+
+    def _survivors(self, step: int) -> tuple[int, ...]:
+        if step not in self._members:
+            self._members = {step: self._bench.store.read_survivors(step)}
+        return self._members[step]
+
+    def _slab_for(self, n_members: int) -> StoredArray:
+        if self._slab is None or len(self._slab) != n_members:
+            self._slab = None  # before there is another one
+            self._slab = self._bench.store.slab(n_members)
+        return self._slab

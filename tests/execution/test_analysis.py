@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,12 +8,15 @@ from hypothesis import strategies as st
 
 from daflow.errors import DaflowError
 from daflow.execution import analysis
-from daflow.execution.analysis import SPREAD_AFTER, SPREAD_BEFORE, locate
+from daflow.execution.analysis import update_slices
 from daflow.execution.carry_out import carry_out
+from daflow.execution.change import SPREAD_AFTER, SPREAD_BEFORE, Change
+from daflow.execution.places import locate
 from daflow.execution.workbench import Margins, Stopwatch
 from daflow.names import Phase, Status
 from daflow.numerics.transforms import Identity, Log
 from daflow.records import Grid, Layout, Task, Variable
+from daflow.storage.memory import MemoryStore
 from tests.contracts.toy_run import LAYOUT, ToyRun
 
 MEMBERS = (0, 1, 3, 5)
@@ -84,8 +88,8 @@ def prior_of(members):
 PLAIN = (Margins(Identity()), Margins(Identity()))
 
 
-def updated(tmp_path, change, margins=PLAIN):
-    run = ToyRun(tmp_path)
+def updated(tmp_path, change, margins=PLAIN, layout=LAYOUT):
+    run = ToyRun(tmp_path, store=MemoryStore(layout))
     method = Fixed(change)
     bench = run.bench(make_method=lambda observations: method, margins=margins)
     assert carry_out(bench, Task(Phase.TRUTH, 0, 0)).status == Status.OK
@@ -96,6 +100,70 @@ def updated(tmp_path, change, margins=PLAIN):
     assert carry_out(bench, Task(Phase.PREPARE, 0, 0)).status == Status.OK
     outcomes = [carry_out(bench, Task(Phase.UPDATE, 0, index)) for index in range(LAYOUT.n_slices)]
     return run, method, outcomes
+
+
+def figures_of(figures):
+    return {name: value for name, value in figures.items() if not name.endswith("_seconds")}
+
+
+@pytest.mark.parametrize("n_lanes", [1, 2, 3])
+@pytest.mark.parametrize("margins", [PLAIN, (Margins(Log()), Margins(Identity(), (2.0, 9.0)))])
+def test_that_slices_updated_as_a_pipeline_are_those_updated_one_by_one(tmp_path, margins, n_lanes):
+    run, method, outcomes = updated(tmp_path, lambda values: values * 1.5, margins)
+    one_by_one = run.store.parameters(1)
+    bench = run.bench(make_method=lambda observations: method, margins=margins)
+    run.store.write_survivors(1, MEMBERS)
+    for index in range(LAYOUT.n_slices):
+        slab = run.store.slab(4)
+        run.store.read_slice(0, LAYOUT.slice(index), MEMBERS, slab)
+        run.store.write_slice(1, LAYOUT.slice(index), MEMBERS, slab)
+    bench.store.write_arrays("step=1/factors", {})
+    done = {u.task: u for u in update_slices(bench, [Task(Phase.UPDATE, 1, i) for i in (2, 0, 1)], n_lanes)}
+    assert run.store.parameters(2).tobytes() == one_by_one.tobytes()
+    for outcome in outcomes:
+        updated_slice = done[Task(Phase.UPDATE, 1, outcome.task.index)]
+        assert updated_slice.error is None
+        assert updated_slice.digest == outcome.digest
+        assert figures_of(updated_slice.figures) == pytest.approx(figures_of(outcome.figures), abs=1e-6)
+        assert updated_slice.seconds > 0
+        assert updated_slice.started > 1e9
+
+
+def test_that_a_slice_that_fails_keeps_no_other_from_being_updated(tmp_path):
+    def spoil(values):
+        if values[0, 0] == 5.0:
+            raise ZeroDivisionError
+        return values + 1.0
+
+    run, method, _ = updated(tmp_path, spoil)
+    bench = run.bench(make_method=lambda observations: method, margins=PLAIN)
+    tasks = [Task(Phase.UPDATE, 0, index) for index in range(LAYOUT.n_slices)]
+    errors = {u.task.index: type(u.error) for u in update_slices(bench, tasks)}
+    assert errors == {0: type(None), 1: ZeroDivisionError, 2: type(None)}
+    assert run.store.parameters(1)[0, [0, 3, 8]].tolist() == [2.0, 5.0, 10.0]
+
+
+@pytest.mark.parametrize("transform", [Identity(), Log("float32")])
+def test_that_what_is_stored_as_float32_is_copied_only_where_it_is_transformed(tmp_path, transform):
+    layout = replace(LAYOUT, dtype="float32")
+    run, method, outcomes = updated(
+        tmp_path, lambda values: values + 1, (Margins(transform), Margins(Identity())), layout
+    )
+    assert [outcome.status for outcome in outcomes] == [Status.OK] * 3
+    copied = [saw.dtype for saw in method.saw]
+    assert copied == ["float32"] * 3 if transform == Identity() else ["float64", "float64", "float32"]
+    prior, posterior = prior_of(MEMBERS), run.store.parameters(1)[list(MEMBERS)]
+    expected = prior + 1 if transform == Identity() else np.c_[prior[:, :6] * np.e, prior[:, 6:] + 1]
+    np.testing.assert_allclose(posterior, expected, rtol=1e-7)
+
+
+def test_that_a_posterior_too_large_for_its_type_is_refused(tmp_path):
+    layout = replace(LAYOUT, dtype="float32")
+    for margins in (PLAIN, (Margins(Identity(), (0.0, 1e300)), Margins(Identity()))):
+        with np.errstate(over="ignore"):
+            *_, outcomes = updated(tmp_path, lambda values: values.astype(float) * 1e39, margins, layout)
+        assert outcomes[0].status == Status.FAILED
+        assert "not finite" in outcomes[0].reason or "too large to be stored" in outcomes[0].reason
 
 
 def test_that_each_variable_is_updated_in_its_own_space_and_comes_back(tmp_path):
@@ -142,10 +210,11 @@ def test_that_a_posterior_that_is_not_finite_is_refused_with_member_and_place(tm
 
 def test_that_numbers_whose_sum_overflows_are_finite_all_the_same(tmp_path):
     huge = np.finfo(np.float64).max
-    analysis._check(np.full((2, 3), huge), LAYOUT.slice(0), (0, 1))
-    analysis._check(np.array([[huge, -huge], [huge, -huge]]), LAYOUT.slice(0), (0, 1))
+    change = Change(LAYOUT, PLAIN, LAYOUT.slice(0), (0, 1))
+    change.check(np.full((2, 3), huge))
+    change.check(np.array([[huge, -huge], [huge, -huge]]))
     with pytest.raises(DaflowError, match="not finite"):
-        analysis._check(np.array([[huge, np.nan]]), LAYOUT.slice(0), (0,))
+        change.check(np.array([[huge, np.nan]]))
 
 
 def test_that_the_spread_of_each_variable_before_and_after_adds_up_over_the_slices(tmp_path):

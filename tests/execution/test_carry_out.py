@@ -83,6 +83,7 @@ def test_that_an_unexpected_error_leaves_its_traceback_where_the_member_s_logs_a
 
 
 def test_that_a_slice_s_traceback_is_not_kept_with_a_member(run):
+    ready(run)
     bench = run.bench(margins=())
     run.store.write_survivors(0, (0, 1))
     write_slice(run.store, 0, LAYOUT.slice(1), (0, 1), np.ones((2, 4)))

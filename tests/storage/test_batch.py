@@ -1,7 +1,7 @@
-import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def files_in(folder):
 
 
 def n_open():
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_that_files_appear_whole_and_together_when_the_context_ends(tmp_path):

@@ -1,0 +1,134 @@
+"""The arithmetic of one slice's update: into the spaces of its variables, the method, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daflow.errors import RunError
+from daflow.execution.workbench import Margins
+from daflow.numerics.diagnostics import total_spread
+from daflow.numerics.precision import store_into
+from daflow.numerics.transforms import FittedTransform, Identity, clip
+from daflow.ports import StoredArray
+from daflow.records import Layout, StateSlice
+
+SPREAD_BEFORE, SPREAD_AFTER = "spread_before.", "spread_after."
+"""Figures of an update, one a variable: the sum over its numbers of the ensemble's standard deviation."""
+BLOCK = 1024
+"""Numbers of each member that are transformed together: temporaries stay in the cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An update of one slice, in place.
+
+    Parameters
+    ----------
+    layout
+        Says which variables are in the slice.
+    margins
+        One for each variable of the layout.
+    where
+        The slice.
+    members
+        The numbers of its members, for the message of an error.
+    """
+
+    layout: Layout
+    margins: Sequence[Margins]
+    where: StateSlice
+    members: Sequence[int]
+
+    def make(self, values: StoredArray, apply: Callable[[StoredArray], None]) -> dict[str, float]:
+        """Turn a prior slice (n_members, n) into the posterior; return its figures.
+
+        Where no variable is transformed, the method works on the numbers as they are stored; else in
+        float64, on a copy if they are stored otherwise.
+
+        Raises
+        ------
+        daflow.errors.RunError
+            The posterior is not finite.
+        daflow.errors.DataError
+            A number that its transform cannot take, or the type cannot hold.
+        """
+        figures = self._spread(SPREAD_BEFORE, values)
+        fitted = list(self._fitted(values))
+        if fitted:
+            work = values.astype(np.float64, copy=False)
+            for columns, transform, _ in fitted:
+                work[:, columns] = transform.forward(work[:, columns])
+            apply(work)
+            figures["clipped"] = self._back(fitted, work, values)
+        else:
+            apply(values)
+            figures["clipped"] = 0
+        after = self._spread(SPREAD_AFTER, values)
+        if not np.isfinite(list(after.values())).all():
+            self.check(values)
+        return figures | after
+
+    def check(self, posterior: NDArray[Any], first: int = 0) -> None:
+        """Refuse numbers that are not finite; ``first`` says where in the slice the columns begin.
+
+        Raises
+        ------
+        daflow.errors.RunError
+            One is not.
+        """
+        # A sum is finite only if every term is, up to overflow, which the mask then tells apart.
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(posterior.sum()):
+                return
+        bad = np.argwhere(~np.isfinite(posterior))
+        if len(bad):
+            row, column = bad[0]
+            place = self.where.start + first + column
+            raise RunError(
+                f"the update of slice {self.where.index} is not finite",
+                got=f"{posterior[row, column]} for member {self.members[row]} at state {place}",
+                allowed="finite numbers",
+                do="look at that member's predictions and at the transform of the variable there",
+            )
+
+    def _fitted(self, values: StoredArray) -> Iterator[tuple[slice, FittedTransform, Margins]]:
+        """Yield the blocks of a slice that has anything to transform or to clip, fitted to the prior."""
+        segments = [
+            (self.margins[self.layout.variables.index(variable)], start, stop)
+            for variable, start, stop in self.layout.segments(self.where)
+        ]
+        if all(isinstance(m.transform, Identity) and m.clip is None for m, _, _ in segments):
+            return
+        for margins, begin, end in segments:
+            for start in range(begin, end, BLOCK):
+                columns = slice(start, min(start + BLOCK, end))
+                yield columns, margins.transform.fit(values[:, columns]), margins
+
+    def _back(
+        self,
+        fitted: Sequence[tuple[slice, FittedTransform, Margins]],
+        work: NDArray[np.float64],
+        values: StoredArray,
+    ) -> int:
+        """Return from the transformed spaces; say how many numbers were clipped."""
+        n_clipped = 0
+        for columns, transform, margins in fitted:
+            block = work[:, columns]
+            self.check(block, columns.start)
+            back = transform.inverse(block)
+            if margins.clip is not None:
+                back, n = clip(back, *margins.clip)
+                n_clipped += n
+            store_into(values[:, columns], back)
+        return n_clipped
+
+    def _spread(self, which: str, values: StoredArray) -> dict[str, float]:
+        return {
+            which + variable.name: total_spread(values[:, start:stop])
+            for variable, start, stop in self.layout.segments(self.where)
+        }
