@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daflow.errors import DaflowError
+from daflow.names import Phase
 from daflow.records import Layout, Outcome, StateSlice, Task
 
 FloatArray = NDArray[np.float64]
@@ -226,8 +227,8 @@ class Store(Protocol):
         """Write where the numbers of a slice lie."""
         ...
 
-    def write_receipt(self, outcome: Outcome) -> None:
-        """Say, durably and last, how a task ended."""
+    def write_receipts(self, outcomes: Sequence[Outcome]) -> None:
+        """Say, durably and last, how tasks of one stage ended that ended together."""
         ...
 
     def receipt(self, task: Task) -> Outcome | None:
@@ -238,21 +239,41 @@ class Store(Protocol):
         """Return every receipt there is."""
         ...
 
+    def receipts_of(self, phase: Phase, step: int, known: Callable[[Task], bool]) -> Iterator[Outcome]:
+        """Return the receipts of a stage: none that tells only of tasks that are known, maybe some that are.
+
+        Law: what is known costs a look at a name, not at what the receipt says.
+        """
+        ...
+
 
 class Pool(Protocol):
     """Workers."""
 
     @property
     def slots(self) -> int:
-        """How many tasks can run at once now."""
+        """How many groups of tasks can run at once now."""
         ...
 
-    def submit(self, task: Task) -> None:
-        """Send a task; its outcome comes from `wait`."""
+    @property
+    def n_out(self) -> int:
+        """How many groups are out: running, or waiting at a worker."""
+        ...
+
+    def submit(self, tasks: Sequence[Task]) -> None:
+        """Send tasks of one stage to one worker, together; their outcomes come from `wait`."""
         ...
 
     def wait(self, seconds: float) -> list[Outcome]:
-        """Return the outcomes that came home, waiting at most so long for the first."""
+        """Return the outcomes that came home, waiting at most so long for the first thing that comes home."""
+        ...
+
+    def sent_back(self) -> list[Task]:
+        """Return the tasks that came home as they went: not begun, or not kept, and nobody's fault.
+
+        Each is returned once. Laws: every task that was submitted comes home once, with its outcome or here;
+        the death of a worker is held against the one task that was under way there.
+        """
         ...
 
     def close(self) -> None:

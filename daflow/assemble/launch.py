@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from daflow.errors import ConfigError, PoolError, RunError
 from daflow.execution.clusters import connect
 from daflow.execution.member import log_folder
 from daflow.execution.pools import DaskPool
-from daflow.execution.under_way import forget_marks, has_begun
+from daflow.execution.under_way import begun, forget_marks, unmark
 from daflow.execution.watchdog import hung
 from daflow.names import Status
 from daflow.ports import Observations
@@ -30,7 +30,7 @@ from daflow.runs import facts
 from daflow.runs.decide import Stop
 from daflow.runs.driver import Driver
 from daflow.runs.facts import Fact, Progress, fold
-from daflow.runs.journal import Journal, read_journal
+from daflow.runs.journal import Journal, whole_facts
 from daflow.runs.lease import Lease
 from daflow.storage import ZarrStore
 from daflow.storage.files import make_folder, remove_partials
@@ -64,20 +64,30 @@ def drive(run: RunFolder, watch: Watch = ignore, *, retry_failed: bool = False) 
         The driver was interrupted; the run can be resumed.
     """
     with Lease(run.lease):
-        progress = fold(read_journal(run.journal))
+        known, end = whole_facts(run.journal)
+        progress = fold(known)
+        del known
         if progress.last_stop is not None and progress.last_stop["kind"] == "finished":
             return Stop("finished", progress.last_stop["reason"], resumable=False)
         # Execution and policy may have changed since the run was made; its workers read them from here.
         write_resolved(run)
         store = _ready_store(run)
-        with Journal(run.journal) as journal, _stop_noted(journal):
+        with Journal(run.journal, end) as journal, _stop_noted(journal):
             fact = facts.opened(_who(run), retry_failed=retry_failed)
             journal.append(fact)
             progress.take(fact)
             watch(fact, progress)
-            with _pool(run, store) as pool:
-                plan = plan_of(run.workflow, run.layout)
-                return Driver(plan, policy_of(run.workflow), store, pool, journal, progress, watch).run()
+            plan, group = plan_of(run.workflow, run.layout), run.workflow.execution.group
+            return Driver(
+                plan,
+                policy_of(run.workflow),
+                store,
+                lambda: _pool(run, store),
+                journal,
+                progress,
+                watch,
+                None if group == "auto" else group,
+            ).run()
 
 
 def _ready_store(run: RunFolder) -> ZarrStore:
@@ -128,12 +138,7 @@ def _pool(run: RunFolder, store: ZarrStore) -> Iterator[DaskPool]:
     make_folder(scratch)
     with connect(execution, scratch) as client:
         _check_workers(run, client)
-        pool = DaskPool(
-            client,
-            partial(work, str(run.folder)),
-            partial(_left_word, run, store),
-            partial(has_begun, run.folder),
-        )
+        pool = DaskPool(client, partial(work, str(run.folder)), _Witness(run, store))
         try:
             yield pool
         finally:
@@ -160,14 +165,29 @@ def _check_workers(run: RunFolder, client: Client) -> None:
         )
 
 
-def _left_word(run: RunFolder, store: ZarrStore, task: Task) -> Outcome | None:
-    """Return what a worker that died said of its task: that it was done, or where it hung."""
-    found = store.receipt(task)
-    if found is not None:
-        return found
-    where = hung(log_folder(run.folder, task))
-    if where:
-        seconds = run.workflow.policy.timeout
-        reason = f"took longer than policy.timeout = {seconds:g} s; where it hung is in its log"
-        return Outcome(task, Status.FAILED, seconds=seconds or 0.0, reason=reason)
-    return None
+class _Witness:
+    """Reads from the run's folder what became of tasks whose worker died."""
+
+    def __init__(self, run: RunFolder, store: ZarrStore) -> None:
+        self._run, self._store = run, store
+
+    def begun(self, tasks: Sequence[Task]) -> Task | None:
+        """Return which one of these was under way; ``None``: none of them alone."""
+        return begun(self._run.folder, tasks)
+
+    def word(self, tasks: Sequence[Task], begun: Task | None) -> list[Outcome]:
+        """Return the outcomes of those that left a receipt, and of the one that left where it hung."""
+        wanted = set(tasks)
+        left = self._store.receipts_of(tasks[0].phase, tasks[0].step, lambda task: task not in wanted)
+        outcomes = [outcome for outcome in left if outcome.task in wanted]
+        if begun is not None and all(outcome.task != begun for outcome in outcomes):
+            where = hung(log_folder(self._run.folder, begun))
+            if where:
+                seconds = self._run.workflow.policy.timeout or 0.0
+                reason = f"took longer than policy.timeout = {seconds:g} s; where it hung is in its log"
+                outcomes.append(Outcome(begun, Status.FAILED, seconds=seconds, reason=reason))
+        return outcomes
+
+    def home(self, tasks: Sequence[Task]) -> None:
+        """Remove the mark of tasks that are home."""
+        unmark(self._run.folder, tasks)

@@ -1,38 +1,51 @@
-"""What a dask worker calls: a task of the run in a folder, carried out with what that run is made of."""
+"""What a dask worker calls: tasks of the run in a folder, carried out with what that run is made of."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 
 from threadpoolctl import threadpool_limits
 
 from daflow.assemble.build import bench_of
 from daflow.assemble.folder import open_folder
-from daflow.execution.carry_out import carry_out
+from daflow.execution.carry_out import carry_out_all
 from daflow.execution.under_way import under_way
 from daflow.execution.workbench import Workbench
 from daflow.records import Outcome, Task
 
+_one_at_a_time = Lock()
 
-@lru_cache(maxsize=4)
+
 def workbench(folder: str) -> Workbench:
     """Return the workbench of a run, built once a process."""
+    with _one_at_a_time:
+        return _built(folder)
+
+
+@lru_cache(maxsize=4)
+def _built(folder: str) -> Workbench:
     # One BLAS thread a task: more would spin on each other, and change the last bits.
     threadpool_limits(1)
     run = open_folder(Path(folder))
     return bench_of(run.workflow, run.folder, run.n_obs)
 
 
-def work(folder: str, task: Task) -> Outcome:
-    """Carry out a task of the run in this folder, unless that attempt has ended already.
+def work(folder: str, tasks: Sequence[Task]) -> list[Outcome]:
+    """Carry out tasks of the run in this folder, unless these attempts have ended already.
 
-    A scheduler sends a task again whose outcome went down with a worker before anybody fetched it. Its
-    receipt is that outcome.
+    A scheduler sends tasks again whose outcomes went down with a worker before anybody fetched them. Their
+    receipts are these outcomes; those of them that have none are not begun here, but go back.
     """
-    with under_way(Path(folder), task):
+    with under_way(Path(folder), tasks) as mark:
         bench = workbench(folder)
-        before = bench.store.receipt(task)
-        if before is not None and before.key == bench.keys[task.phase, task.step]:
-            return before
-        return carry_out(bench, task)
+        before = _ended_before(bench, tasks) if mark.again else []
+        return before or carry_out_all(bench, tasks, mark.begin)
+
+
+def _ended_before(bench: Workbench, tasks: Sequence[Task]) -> list[Outcome]:
+    wanted, (phase, step) = set(tasks), (tasks[0].phase, tasks[0].step)
+    left = bench.store.receipts_of(phase, step, lambda task: task not in wanted)
+    return [o for o in left if o.task in wanted and o.key == bench.keys[phase, step]]

@@ -38,6 +38,17 @@ def _an_amount_of_memory(memory: str) -> str:
     return memory
 
 
+Group = Annotated[
+    Literal["auto"] | Annotated[int, Field(ge=1)],
+    Field(
+        default="auto",
+        description="How many members or slices a worker gets at a time: short ones cost less together, for "
+        "they are sent, made durable and noted at once. auto: half a second's worth, by what the last ones "
+        "took, and one where they take longer; 1: one at a time. The numbers do not depend on it.",
+    ),
+]
+
+
 class LocalExecution(Section):
     """Worker processes on this machine."""
 
@@ -48,6 +59,7 @@ class LocalExecution(Section):
         default="2GB",
         description="The most that each process may use: a number and B, kB, MB, GB, MiB, GiB...",
     )
+    group: Group = "auto"
 
     @property
     def memory_bytes(self) -> int:
@@ -62,6 +74,7 @@ class AddressExecution(Section):
     address: str = Field(
         pattern=r"^(tcp|tls|ws|wss|ucx|inproc)://\S+$", description="Its address: tcp://host:8786."
     )
+    group: Group = "auto"
 
 
 ExecutionSettings = Annotated[LocalExecution | AddressExecution, Field(discriminator="kind")]

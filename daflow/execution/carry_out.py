@@ -1,4 +1,4 @@
-"""Carry out a task: do it, then say durably how it ended."""
+"""Carry out tasks: do them, then say durably how they ended."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import errno
 import socket
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
+from typing import Final
 
 from daflow.errors import DaflowError, MemberLost, OutputInvalid, StoreError
 from daflow.execution import analysis, member
@@ -15,7 +17,8 @@ from daflow.execution.workbench import Stopwatch, Workbench
 from daflow.names import Phase, Status
 from daflow.records import Outcome, Task
 
-TASKS: Mapping[Phase, Callable[[Workbench, Task, Stopwatch], str]] = {
+MEMBERS: Final = frozenset({Phase.PRIOR, Phase.FORECAST})
+TASKS: Final[Mapping[Phase, member.Doing]] = {
     Phase.COORDINATES: analysis.write_coordinates,
     Phase.TRUTH: member.observe_truth,
     Phase.PRIOR: member.draw,
@@ -28,35 +31,136 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 """What the operating system says when it is the disk, not the member, that is at fault."""
 
 
+LONGEST_SECONDS: Final = 2.0
+"""After so long no other member of a group is begun: what is done becomes durable, the rest goes back."""
+
+
 def carry_out(bench: Workbench, task: Task) -> Outcome:
     """Do a task and leave its receipt; whatever goes wrong becomes a status and a reason."""
+    return _with_receipts(bench, [_attempt(bench, task, TASKS[task.phase])])[0]
+
+
+def _nobody_asks(task: Task | None) -> None:
+    """Take no notice."""
+
+
+def carry_out_all(
+    bench: Workbench, tasks: Sequence[Task], begin: Callable[[Task | None], None] = _nobody_asks
+) -> list[Outcome]:
+    """Do tasks of one stage one after the other; their data become durable together, then their receipts.
+
+    Parameters
+    ----------
+    bench
+        What a worker has at hand.
+    tasks
+        At least one.
+    begin
+        Told of each task before it begins, and ``None`` when none of them alone is under way.
+
+    Returns
+    -------
+    The outcomes of the tasks that were done, at least one. The others were not begun, because those before
+    took too long or the store was full, or are not kept: they may be sent again.
+    """
+    if len(tasks) == 1:
+        begin(tasks[0])
+        return [carry_out(bench, tasks[0])]
+    ended: list[Outcome] = []
+    try:
+        with bench.store.together() as store:
+            for outcome in _until_late(_attempts(bench.writing_to(store), tasks, begin), tasks[0].phase):
+                ended.append(outcome)
+                if outcome.status is Status.BLOCKED:
+                    break
+            begin(None)
+            clock = time.perf_counter()
+    except StoreError as error:
+        return [_blocked(ended[0] if ended else Outcome(tasks[0], Status.BLOCKED), error)]
+    share = (time.perf_counter() - clock) / len(ended)
+    blocked = [outcome for outcome in ended if outcome.status is Status.BLOCKED]
+    kept = [_longer(outcome, share) for outcome in ended if outcome.status is not Status.BLOCKED]
+    return _with_receipts(bench, kept) + blocked
+
+
+def _until_late(outcomes: Iterator[Outcome], phase: Phase) -> Iterator[Outcome]:
+    """Yield outcomes, of members only until it is late."""
+    start = time.perf_counter()
+    for outcome in outcomes:
+        yield outcome
+        if phase in MEMBERS and time.perf_counter() - start > LONGEST_SECONDS:
+            return
+
+
+def _attempts(
+    bench: Workbench, tasks: Sequence[Task], begin: Callable[[Task | None], None]
+) -> Iterator[Outcome]:
+    for lot in _lots(bench, tasks):
+        left: Mapping[Task, member.Doing] = {}
+        if len(lot) > 1:
+            begin(None)
+            left = member.forecast_lot(bench, lot)
+        for task in lot:
+            begin(task)
+            yield _attempt(bench, task, left.get(task, TASKS[task.phase]))
+
+
+def _lots(bench: Workbench, tasks: Sequence[Task]) -> Iterator[Sequence[Task]]:
+    """Return the tasks as they are done: several at once where the model can, and nobody times them."""
+    size = getattr(bench.model, "together", 1)
+    if tasks[0].phase is not Phase.FORECAST or bench.timeout is not None:
+        size = 1
+    return (tasks[first : first + size] for first in range(0, len(tasks), size))
+
+
+def _attempt(bench: Workbench, task: Task, do: member.Doing) -> Outcome:
     watch = Stopwatch()
     started, clock = time.time(), time.perf_counter()
     status, reason, digest = Status.OK, "", ""
     try:
-        digest = TASKS[task.phase](bench, task, watch)
+        digest = do(bench, task, watch)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - what a model raises is a fact about it
         status, reason = _verdict(error)
         if not isinstance(error, DaflowError):
             _keep_traceback(bench, task)
-    outcome = Outcome(
+    return Outcome(
         task,
         status,
-        seconds=round(time.perf_counter() - clock, 6),
-        host=socket.gethostname(),
+        seconds=round(time.perf_counter() - clock + watch.lent, 6),
+        host=_host(),
         reason=reason,
         started=started,
         key=bench.keys[task.phase, task.step],
         digest=digest,
         figures={name: round(value, 6) for name, value in watch.figures.items()},
     )
-    if status is Status.BLOCKED:
-        return outcome
+
+
+@cache
+def _host() -> str:
+    return socket.gethostname()
+
+
+def _longer(outcome: Outcome, share: float) -> Outcome:
+    """Return an outcome that has its share of making a group durable in its time."""
+    figures = dict(outcome.figures)
+    figures["write_seconds"] = round(figures.get("write_seconds", 0.0) + share, 6)
+    return replace(outcome, seconds=round(outcome.seconds + share, 6), figures=figures)
+
+
+def _with_receipts(bench: Workbench, outcomes: list[Outcome]) -> list[Outcome]:
+    """Write the receipts of what ended; where they cannot be written, the run stops."""
+    if not outcomes or outcomes[0].status is Status.BLOCKED:
+        return outcomes
     try:
-        bench.store.write_receipt(outcome)
+        bench.store.write_receipts(outcomes)
     except StoreError as error:
-        return replace(outcome, status=Status.BLOCKED, reason=str(error))
-    return outcome
+        return [_blocked(outcomes[0], error)]
+    return outcomes
+
+
+def _blocked(outcome: Outcome, error: StoreError) -> Outcome:
+    return replace(outcome, status=Status.BLOCKED, reason=str(error))
 
 
 def _verdict(error: BaseException) -> tuple[Status, str]:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from daflow.errors import OutputInvalid, StoreError
+from daflow.errors import DaflowError, OutputInvalid, StoreError
 from daflow.execution.watchdog import watchdog
 from daflow.execution.workbench import Stopwatch, Workbench
 from daflow.names import TRUTH, Phase
 from daflow.numerics.random import model_seed
 from daflow.ports import FloatArray, MemberInput, ObservationTable, Store
 from daflow.records import Task, Variable
+
+Doing = Callable[[Workbench, Task, Stopwatch], str]
+"""What an attempt does; it returns a checksum of what it wrote."""
 
 MAX_NAMED = 5
 """How many bad observations an error names."""
@@ -44,6 +49,79 @@ class StoredParameters(Mapping[str, FloatArray]):
         return len(self._variables)
 
 
+class AttemptInput(MemberInput):
+    """What a model gets to forecast one member; what costs something is made when it is first asked for."""
+
+    __slots__ = ("_folder", "_log_dir", "_root_seed", "_seed", "_work_dir", "task")
+    task: Task
+    _folder: Path
+    _root_seed: int
+    _seed: int | None
+    _log_dir: Path | None
+    _work_dir: Path | None
+
+    def __init__(self, bench: Workbench, task: Task, table: ObservationTable, watch: Stopwatch) -> None:
+        parameters = StoredParameters(bench.store, task.step, task.index, watch)
+        given: dict[str, object] = {"member": task.index, "step": task.step, "parameters": parameters}
+        given |= {"observations": table, "task": task, "_folder": bench.folder, "_root_seed": bench.seed}
+        for name, value in (given | {"_seed": None, "_log_dir": None, "_work_dir": None}).items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def seed(self) -> int:
+        """For the model's own noise: the same for the same member and step, whatever happened before."""
+        seed = self._seed
+        if seed is None:
+            seed = model_seed(self._root_seed, self.step, self.member)
+            object.__setattr__(self, "_seed", seed)
+        return seed
+
+    @property
+    def log_dir(self) -> Path:
+        """What is written here is kept with the run (``daflow logs``)."""
+        path = self._log_dir
+        if path is None:
+            path = log_folder(self._folder, self.task)
+            with _no_folders(self._folder):
+                path.mkdir(parents=True, exist_ok=True)
+            object.__setattr__(self, "_log_dir", path)
+        return path
+
+    @property
+    def work_dir(self) -> Path:
+        """An empty directory of this attempt's own, for files."""
+        path = self._work_dir
+        if path is None:
+            task, place = self.task, self._folder / "work" / f"step={self.task.step}"
+            with _no_folders(self._folder):
+                place.mkdir(parents=True, exist_ok=True)
+                # The name is new each time: an attempt whose worker was lost may still be writing in its own.
+                prefix = f"member={task.index:05d}-{task.attempt}-"
+                path = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
+            object.__setattr__(self, "_work_dir", path)
+        return path
+
+    def tidy(self) -> None:
+        """Remove the folders in which the model left nothing: ten thousand members are many inodes."""
+        above = None if self._log_dir is None else self._log_dir.parent
+        for folder in (self._work_dir, self._log_dir, above):
+            if folder is not None:
+                with suppress(OSError):
+                    folder.rmdir()
+
+
+@contextmanager
+def _no_folders(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"cannot make the folders of an attempt in {folder}",
+            got=f"{error.strerror} ({type(error).__name__})",
+            do="free space or mend the permissions there, then `daflow resume` the run: nothing is lost",
+        ) from error
+
+
 def draw(bench: Workbench, task: Task, watch: Stopwatch) -> str:
     """Draw a member from the prior and write it."""
     with watch.on("write"):
@@ -52,7 +130,44 @@ def draw(bench: Workbench, task: Task, watch: Stopwatch) -> str:
 
 def forecast(bench: Workbench, task: Task, watch: Stopwatch) -> str:
     """Run the model for a member and write what it predicts."""
-    predicted = _run_model(bench, task, bench.questions, watch)
+    return _keep(bench, task, watch, _run_model(bench, task, bench.questions, watch))
+
+
+def forecast_lot(bench: Workbench, tasks: Sequence[Task]) -> Mapping[Task, Doing]:
+    """Run a model that takes several members for these at once; return what is left to do for each.
+
+    Nothing is returned where the call itself failed: then each member is to be forecast alone.
+    """
+    model: Any = bench.model
+    watch = Stopwatch()
+    given = [AttemptInput(bench, task, bench.questions, watch) for task in tasks]
+    try:
+        with watch.on("model"):
+            results = model.forecast_many(given)
+    except (Exception, SystemExit):  # noqa: BLE001 - alone, each member's own attempt says what is wrong
+        return {}
+    finally:
+        for each in given:
+            each.tidy()
+    watch.figures["model_seconds"] -= watch.figures.get("read_seconds", 0.0)
+    share = {name: seconds / len(tasks) for name, seconds in watch.figures.items()}
+    return {task: partial(_end_of_lot, result, share) for task, result in zip(tasks, results, strict=True)}
+
+
+def _end_of_lot(
+    result: FloatArray | DaflowError,
+    share: Mapping[str, float],
+    bench: Workbench,
+    task: Task,
+    watch: Stopwatch,
+) -> str:
+    watch.lend(share)
+    if isinstance(result, DaflowError):
+        raise result
+    return _keep(bench, task, watch, _checked(result, bench.store.layout.n_obs))
+
+
+def _keep(bench: Workbench, task: Task, watch: Stopwatch, predicted: FloatArray) -> str:
     with watch.on("write"):
         return bench.store.write_predicted(task.step, task.index, predicted)
 
@@ -86,45 +201,19 @@ def log_files(folder: Path, member: int, step: int | None) -> list[Path]:
 
 
 def _run_model(bench: Workbench, task: Task, table: ObservationTable, watch: Stopwatch) -> FloatArray:
-    log_dir, work_dir = _folders(bench.folder, task)
-    parameters = StoredParameters(bench.store, task.step, task.index, watch)
-    seed = model_seed(bench.seed, task.step, task.index)
-    given = MemberInput(task.index, task.step, parameters, table, seed, work_dir, log_dir)
+    given = AttemptInput(bench, task, table, watch)
+    limit = nullcontext() if bench.timeout is None else watchdog(bench.timeout, given.log_dir)
     try:
-        with watch.on("model"), watchdog(bench.timeout, log_dir):
+        with watch.on("model"), limit:
             predicted = bench.model.forecast(given)
     finally:
-        _tidy(work_dir, log_dir, log_dir.parent)
+        given.tidy()
     watch.figures["model_seconds"] -= watch.figures.get("read_seconds", 0.0)
-    return _checked(np.asarray(predicted, dtype=np.float64), len(table["name"]))
+    return _checked(predicted, len(table["name"]))
 
 
-def _folders(folder: Path, task: Task) -> tuple[Path, Path]:
-    """Make the folders of an attempt: for what is kept, and for files of its own."""
-    log_dir = log_folder(folder, task)
-    place = folder / "work" / f"step={task.step}"
-    try:
-        log_dir.mkdir(parents=True, exist_ok=True)
-        place.mkdir(parents=True, exist_ok=True)
-        # The name is new each time: an attempt whose worker was lost may still be writing in its own.
-        work_dir = tempfile.mkdtemp(prefix=f"member={task.index:05d}-{task.attempt}-", dir=place)
-    except OSError as error:
-        raise StoreError(
-            f"cannot make the folders of an attempt in {folder}",
-            got=f"{error.strerror} ({type(error).__name__})",
-            do="free space or mend the permissions there, then `daflow resume` the run: nothing is lost",
-        ) from error
-    return log_dir, Path(work_dir)
-
-
-def _tidy(*folders: Path) -> None:
-    """Remove the attempt's folders in which the model left nothing: ten thousand members are many inodes."""
-    for folder in folders:
-        with suppress(OSError):
-            folder.rmdir()
-
-
-def _checked(predicted: FloatArray, n_obs: int) -> FloatArray:
+def _checked(answer: FloatArray, n_obs: int) -> FloatArray:
+    predicted = np.asarray(answer, dtype=np.float64)
     if predicted.shape != (n_obs,):
         raise OutputInvalid(
             "the model's predictions have the wrong shape",

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from daflow.errors import StoreError
 from daflow.execution.places import locate, places_of, read_places, write_places
@@ -88,22 +87,38 @@ class Workbench:
     twin: Twin | None = None
     timeout: float | None = None
     _factors: dict[int, Arrays] = field(default_factory=dict)
+    _kept: dict[str, Any] = field(default_factory=dict)
 
-    @cached_property
+    def writing_to(self, store: Store) -> Workbench:
+        """Return this workbench with another store to write to; all that is kept is shared."""
+        return replace(self, store=store)
+
+    @property
     def observations(self) -> Observations:
         """What was observed; read once a process."""
-        return self.store.read_observations()
+        found: Observations = self._once("observations", self.store.read_observations)
+        return found
 
-    @cached_property
+    @property
     def questions(self) -> ObservationTable:
         """The observation table as a model sees it: without the answers."""
+        found: ObservationTable = self._once("questions", self._questions)
+        return found
+
+    def _questions(self) -> ObservationTable:
         table = self.observations.table
         return {name: column for name, column in table.items() if name not in {"value", "error_std"}}
 
-    @cached_property
+    @property
     def method(self) -> Method:
         """The method, fitted to the observations once a process."""
-        return self.make_method(self.observations)
+        found: Method = self._once("method", lambda: self.make_method(self.observations))
+        return found
+
+    def _once(self, name: str, make: Callable[[], Any]) -> Any:
+        if name not in self._kept:
+            self._kept[name] = make()
+        return self._kept[name]
 
     def factors(self, step: int) -> Arrays:
         """Return what was prepared for a step; the last one read is kept.
@@ -141,6 +156,13 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self.figures: dict[str, float] = {}
+        self.lent = 0.0
+        """Seconds of these that were spent in company, before this watch was started."""
+
+    def lend(self, share: Mapping[str, float]) -> None:
+        """Add this task's share of what was done for several at once."""
+        self.figures |= share
+        self.lent += sum(share.values())
 
     @contextmanager
     def on(self, name: str) -> Iterator[None]:

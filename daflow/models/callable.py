@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, Final
 
 from daflow.config.external_models import CallableSettings
@@ -56,12 +57,19 @@ class Callable:
     def forecast(self, given: MemberInput) -> FloatArray:
         """Return the predicted observations (n_obs,), in the order of ``given.observations``.
 
-        ``given.work_dir`` is gone afterwards unless the settings keep it.
+        ``given.work_dir`` is gone afterwards unless the settings keep it; a function that does not ask for
+        one has none.
         """
         keywords = {name: getattr(given, name) for name in self._passed} | self.settings.arguments
         name = self.settings.function
-        with attempt_directory(given.work_dir, self.settings.keep):
+        # Folders are made when they are asked for: most functions are done before two of them are.
+        kept = (
+            attempt_directory(given.work_dir, self.settings.keep) if "work_dir" in keywords else nullcontext()
+        )
+        with kept:
             predicted = call_for_member(
-                lambda: self._function(given.parameters, given.observations, **keywords), name, given.log_dir
+                lambda: self._function(given.parameters, given.observations, **keywords),
+                name,
+                lambda: given.log_dir,
             )
             return checked_predictions(predicted, given.observations, name)

@@ -144,7 +144,7 @@ def _prepare_function(settings: FunctionOutput, folder: Path) -> Reader:
     accepted_keywords(function, positional=2, offered=(), asked={}, key=key)
 
     def read(work_dir: Path, log_dir: Path, observations: ObservationTable) -> FloatArray:
-        values = call_for_member(lambda: function(work_dir, observations), settings.function, log_dir)
+        values = call_for_member(lambda: function(work_dir, observations), settings.function, lambda: log_dir)
         return checked_predictions(values, observations, settings.function)
 
     return read

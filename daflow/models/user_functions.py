@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from daflow.config.section import nearest
-from daflow.errors import ConfigError, MemberError, ModelFailed
+from daflow.errors import ConfigError, MemberError, ModelFailed, StoreError
 from daflow.ports import ObservationTable
 
 TRACEBACK: Final = "traceback.txt"
@@ -149,20 +149,21 @@ def accepted_keywords(
     return passed
 
 
-def call_for_member(function: Callable[[], Any], name: str, log_dir: Path) -> object:
+def call_for_member(function: Callable[[], Any], name: str, log_dir: Callable[[], Path]) -> object:
     """Return what a user's function returns; turn what it raises into `ModelFailed`.
 
-    The traceback is kept in ``log_dir``. Errors of daflow's own kind and lack of memory pass as they are.
+    The traceback is kept in the folder that ``log_dir`` returns, asked for only then. Errors of members and
+    of the store, and lack of memory, pass as they are.
     """
     try:
         return function()
-    except (MemberError, MemoryError):
+    except (MemberError, StoreError, MemoryError):
         raise
     except (Exception, SystemExit) as problem:
         # The frame of this call itself tells the user nothing.
         problem.__traceback__ = problem.__traceback__ and problem.__traceback__.tb_next
         text = "".join(traceback.format_exception(problem))
-        (log_dir / TRACEBACK).write_text(text, encoding="utf-8")
+        (log_dir() / TRACEBACK).write_text(text, encoding="utf-8")
         frames = traceback.extract_tb(problem.__traceback__)
         where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
         raise ModelFailed(

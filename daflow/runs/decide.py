@@ -124,46 +124,53 @@ def decide(
     """Return what comes next; ``in_flight`` are the tasks that are out now."""
     if progress.blocked:
         return Stop("blocked", progress.blocked, resumable=True)
-    members = plan.members
-    for stage in plan.stages:
-        if stage not in progress.survivors:
-            return _within(stage, members, progress, plan, policy, in_flight)
-        members = progress.survivors[stage]
-    return Stop("finished", "all steps are done", resumable=False)
-
-
-def _within(
-    stage: Stage,
-    members: tuple[int, ...],
-    progress: Progress,
-    plan: Plan,
-    policy: Policy,
-    in_flight: Collection[Task],
-) -> Dispatch | Close | Stop:
+    stage, members = stage_at_hand(progress, plan)
+    if stage is None:
+        return finished()
     phase, step = stage
+    indices = plan.indices(phase, members)
     done = progress.done.get(stage, set())
     failures = {
         index: outcomes[-1]
         for index, outcomes in progress.failures.get(stage, {}).items()
-        if index not in done and policy.gives_up(outcomes)
+        if index in indices and index not in done and policy.gives_up(outcomes)
     }
     if failures:
-        stop = _fatal(stage, members, failures, policy)
+        stop = fatal(stage, members, failures, policy)
         if stop is not None:
             return stop
-    out = {task.index for task in in_flight}
-    waiting = [i for i in plan.indices(phase, members) if i not in done and i not in failures]
+    out = {task.index for task in in_flight if (task.phase, task.step) == stage}
+    waiting = [i for i in indices if i not in done and i not in failures]
     if waiting:
         tasks = (Task(phase, step, i, progress.next_attempt(stage, i)) for i in waiting if i not in out)
         return Dispatch(stage, tuple(tasks))
-    if phase in MEMBER_PHASES:
-        members = tuple(member for member in members if member in done)
-    return Close(stage, members)
+    return Close(stage, survivors_of(stage, members, done))
 
 
-def _fatal(
+def stage_at_hand(progress: Progress, plan: Plan) -> tuple[Stage | None, tuple[int, ...]]:
+    """Return the first stage that is not closed, and the members that have come to it."""
+    members = plan.members
+    for stage in plan.stages:
+        if stage not in progress.survivors:
+            return stage, members
+        members = progress.survivors[stage]
+    return None, members
+
+
+def finished() -> Stop:
+    """Return the end of a run that has done all that was planned."""
+    return Stop("finished", "all steps are done", resumable=False)
+
+
+def survivors_of(stage: Stage, members: tuple[int, ...], done: Collection[int]) -> tuple[int, ...]:
+    """Return who goes on from a stage where this is done."""
+    return tuple(member for member in members if member in done) if stage[0] in MEMBER_PHASES else members
+
+
+def fatal(
     stage: Stage, members: tuple[int, ...], failures: Mapping[int, Outcome], policy: Policy
 ) -> Stop | None:
+    """Return how the run stops because these tasks are given up; ``None``: it goes on without them."""
     phase, step = stage
     first = failures[min(failures)]
     named = f"{first.status}: {first.reason}"

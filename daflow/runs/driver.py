@@ -2,46 +2,58 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from daflow.names import Phase
 from daflow.ports import Pool, Store
-from daflow.records import Task
 from daflow.runs import facts
-from daflow.runs.decide import Close, Dispatch, Plan, Policy, Stop, decide
+from daflow.runs.agenda import Agenda
+from daflow.runs.decide import Close, Plan, Policy, Stop
 from daflow.runs.facts import Fact, Progress
+from daflow.runs.groups import AT_ONCE, Pace, group_size, groups_ahead
 from daflow.runs.journal import Journal
 
 POLL_SECONDS = 1.0
 """How long the loop waits for an outcome before it looks around."""
+
+Workers = Callable[[], AbstractContextManager[Pool]]
+"""Calls workers together, for as long as the context is open."""
 
 
 @dataclass
 class Driver:
     """What drives one run in one session.
 
+    Laws: what it does for an outcome costs the same however many members there are; workers are called
+    together only if there is something to send.
+
     Parameters
     ----------
     plan, policy
         What to do, and what follows when something fails.
-    store, pool, journal
+    store, workers, journal
         Where arrays, tasks and facts go.
     progress
         Where the run stands: the fold of the journal so far.
     watch
         Called with every new fact and where the run stands then: progress bars, tests.
+    group
+        How many tasks are sent together; ``None``: what is best by what the last ones took.
     """
 
     plan: Plan
     policy: Policy
     store: Store
-    pool: Pool
+    workers: Workers
     journal: Journal
     progress: Progress
     watch: Callable[[Fact, Progress], None]
-    _out: set[Task] = field(default_factory=set)
+    group: int | None = None
+    _pace: Pace = field(default_factory=Pace)
+    _n_back: int = 0
+    _agenda: Agenda = field(init=False)
 
     def run(self) -> Stop:
         """Go on until the run stops; return why it did.
@@ -51,47 +63,68 @@ class Driver:
         daflow.errors.RunError
             The store, the journal or the pool failed the driver itself.
         """
+        self._agenda = Agenda(self.progress, self.plan, self.policy)
         self._take_in_receipts()
-        while True:
-            decision = decide(self.progress, self.plan, self.policy, self._out)
+        stop = self._settle()
+        if stop is not None:
+            return stop
+        with self.workers() as pool:
+            while stop is None:
+                self._fill(pool)
+                self._collect(pool)
+                stop = self._settle()
+        return stop
+
+    def _take_in_receipts(self) -> None:
+        """Journal what was finished while no driver looked: its receipt says so.
+
+        What is closed is settled: nobody looks there again.
+        """
+        for stage in self.plan.stages:
+            if stage in self.progress.survivors:
+                continue
+            left = self.store.receipts_of(*stage, self.progress.settles)
+            of_plan = (outcome for outcome in left if outcome.key == self.plan.keys.get(stage))
+            self._note([facts.ended(o) for o in of_plan if not self.progress.knows(o)])
+
+    def _settle(self) -> Stop | None:
+        """Close stages and stop, as far as nothing has to be sent or waited for."""
+        while (decision := self._agenda.settled()) is not None:
             match decision:
-                case Dispatch():
-                    self._dispatch(decision)
                 case Close():
                     self._close(decision)
                 case Stop():
-                    self._note(facts.stopped(decision.kind, decision.reason, resumable=decision.resumable))
+                    stopped = facts.stopped(decision.kind, decision.reason, resumable=decision.resumable)
+                    self._note([stopped])
                     return decision
+        return None
 
-    def _take_in_receipts(self) -> None:
-        """Journal what was finished while no driver looked: its receipt says so."""
-        for outcome in self.store.receipts():
-            stage = (outcome.task.phase, outcome.task.step)
-            if outcome.key == self.plan.keys.get(stage) and not self.progress.knows(outcome):
-                self._note(facts.ended(outcome))
-
-    def _dispatch(self, decision: Dispatch) -> None:
-        """Keep every slot busy with one task, so that a worker that dies takes no waiting task with it."""
-        queue = deque(decision.tasks)
-        while True:
-            while queue and len(self._out) < self.pool.slots:
-                task = queue.popleft()
-                self.pool.submit(task)
-                self._out.add(task)
-            failed = self._collect()
-            # Ask again as soon as there is a choice to make: something failed, or all that was
-            # waiting is out. While the queue is long, an outcome costs the same however long it is.
-            if failed or not queue:
+    def _fill(self, pool: Pool) -> None:
+        """Send what waits, until every worker has as much as it should."""
+        agenda, phase = self._agenda, self._agenda.phase
+        if phase is None or not agenda.n_waiting:
+            return
+        slots, seconds = pool.slots, self._pace.of(phase)
+        while agenda.n_waiting:
+            size = group_size(self.group, seconds, agenda.n_waiting, slots, AT_ONCE.get(phase, 1))
+            if self._n_back:
+                # Of tasks that came back one may end whatever worker takes it up: alone it harms no other.
+                size = 1
+            if pool.n_out >= slots + groups_ahead(size, seconds, slots):
                 return
+            self._n_back = max(self._n_back - 1, 0)
+            pool.submit(agenda.send(size))
 
-    def _collect(self) -> bool:
-        """Journal what came home; say whether any of it failed."""
-        failed = False
-        for outcome in self.pool.wait(POLL_SECONDS):
-            self._out.discard(outcome.task)
-            self._note(facts.ended(outcome))
-            failed = failed or outcome.status != "ok"
-        return failed
+    def _collect(self, pool: Pool) -> None:
+        """Journal what came home, all of it at once."""
+        outcomes = pool.wait(POLL_SECONDS)
+        for outcome in outcomes:
+            self._agenda.home(outcome.task)
+            self._pace.take(outcome)
+        self._note([facts.ended(outcome) for outcome in outcomes])
+        for task in pool.sent_back():
+            self._agenda.home(task)
+            self._n_back += 1
 
     def _close(self, decision: Close) -> None:
         phase, step = decision.stage
@@ -99,9 +132,11 @@ class Driver:
             self.store.write_survivors(step, decision.survivors)
         if phase is Phase.PREPARE:
             self.store.create_step(step + 1)
-        self._note(facts.closed(decision.stage, decision.survivors))
+        self._n_back = 0
+        self._note([facts.closed(decision.stage, decision.survivors)])
 
-    def _note(self, fact: Fact) -> None:
-        self.journal.append(fact)
-        self.progress.take(fact)
-        self.watch(fact, self.progress)
+    def _note(self, news: Sequence[Fact]) -> None:
+        self.journal.append_all(news)
+        for fact in news:
+            self._agenda.take(fact)
+            self.watch(fact, self.progress)

@@ -91,7 +91,7 @@ class Progress:
         return task in self.seen and (status != Status.OK or self._done(task))
 
     def settles(self, task: Task) -> bool:
-        """Say whether no outcome of this attempt could change anything: it ended, and what it was to do is done."""
+        """Say whether an attempt ended and its task is done: no outcome of it changes anything."""
         return task in self.seen and self._done(task)
 
     def _done(self, task: Task) -> bool:

@@ -13,7 +13,6 @@ from typing import Any, Final, Self
 from daflow.errors import JournalError, StoreError
 from daflow.runs.facts import Fact
 
-
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daflow.errors import StoreError
-from daflow.names import TRUTH
+from daflow.names import TRUTH, Phase
 from daflow.ports import Arrays, FloatArray, Observations, SlicePoints, StoredArray
 from daflow.records import Layout, Outcome, StateSlice, Task
 from daflow.storage.checksums import Checksum
@@ -140,9 +140,9 @@ class MemoryStore:
         mark.over(np.ascontiguousarray(points.variable))
         return mark.over(np.ascontiguousarray(points.coordinates))
 
-    def write_receipt(self, outcome: Outcome) -> None:
-        """Say last how a task ended."""
-        self._receipts[outcome.task] = outcome
+    def write_receipts(self, outcomes: Sequence[Outcome]) -> None:
+        """Say last how tasks of one stage ended that ended together."""
+        self._receipts |= {outcome.task: outcome for outcome in outcomes}
 
     def receipt(self, task: Task) -> Outcome | None:
         """Return the receipt of an attempt, if it left one."""
@@ -151,6 +151,11 @@ class MemoryStore:
     def receipts(self) -> Iterator[Outcome]:
         """Return every receipt there is now."""
         return iter(list(self._receipts.values()))
+
+    def receipts_of(self, phase: Phase, step: int, known: Callable[[Task], bool]) -> Iterator[Outcome]:
+        """Return the receipts of a stage: none that tells only of tasks that are known."""
+        of_stage = (o for o in self.receipts() if (o.task.phase, o.task.step) == (phase, step))
+        return (outcome for outcome in of_stage if not known(outcome.task))
 
     def parameters(self, step: int) -> FloatArray:
         """Return a whole step (n_members, n_state); NaN where nothing was written."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
@@ -13,7 +13,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from daflow.errors import StoreError
-from daflow.names import PARAMETERS, PREDICTED, TRUTH
+from daflow.names import PARAMETERS, PREDICTED, TRUTH, Phase
 from daflow.ports import Arrays, FloatArray, Observations, SlicePoints, StoredArray
 from daflow.records import Layout, Outcome, StateSlice, Task
 from daflow.storage import layout as arrays
@@ -24,7 +24,7 @@ from daflow.storage.direct import FileAccess, aligned
 from daflow.storage.files import make_folder, store_errors, sync_folder, write_durably
 from daflow.storage.observations import read_observations, write_observations
 from daflow.storage.pieces import rechunked
-from daflow.storage.receipts import read_receipt, read_receipts, write_receipt
+from daflow.storage.receipts import read_receipt, read_receipts, read_stage, write_receipts
 
 
 class ZarrStore:
@@ -161,9 +161,9 @@ class ZarrStore:
         with store_errors("write coordinates in", self.root):
             return arrays.write_coordinates(self.root, self._layout, where, points)
 
-    def write_receipt(self, outcome: Outcome) -> None:
-        """Say, durably and last, how a task ended."""
-        write_receipt(self._receipts, outcome)
+    def write_receipts(self, outcomes: Sequence[Outcome]) -> None:
+        """Say, durably and last, how tasks of one stage ended that ended together."""
+        write_receipts(self._receipts, outcomes)
 
     def receipt(self, task: Task) -> Outcome | None:
         """Return the receipt of an attempt, if it left one."""
@@ -172,6 +172,10 @@ class ZarrStore:
     def receipts(self) -> Iterator[Outcome]:
         """Return every receipt there is."""
         return read_receipts(self._receipts)
+
+    def receipts_of(self, phase: Phase, step: int, known: Callable[[Task], bool]) -> Iterator[Outcome]:
+        """Return the receipts of a stage: none that tells only of tasks that are known, maybe some that are."""
+        return read_stage(self._receipts, phase, step, known)
 
     @staticmethod
     def _group(step: int, member: int) -> str:

@@ -313,8 +313,8 @@ class StoreContract:
         with self.store(SMALL) as store:
             store.create_step(0)
             for one in left:
-                store.write_receipt(one)
+                store.write_receipts([one])
                 assert store.receipt(one.task) == one
-            store.write_receipt(left[0])
+            store.write_receipts([left[0]])
             assert sorted(o.task.label for o in store.receipts()) == sorted(o.task.label for o in left)
             assert {o.task: o for o in store.receipts()} == {o.task: o for o in left}

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from daflow.assemble.build import bench_of, plan_of, policy_of
 from daflow.assemble.folder import make_run
 from daflow.assemble.launch import _ready_store, ignore
 from daflow.config.load import load_workflow
-from daflow.execution.carry_out import carry_out
+from daflow.execution.carry_out import carry_out_all
 from daflow.execution.pools import InlinePool
 from daflow.runs import facts
 from daflow.runs.driver import Driver
@@ -86,13 +87,16 @@ def run_inline(workflow: Path, folder: Path, *overrides: str, seed: int | None =
     made = make_run(load_workflow(workflow, overrides), folder, workflow.read_text())
     store, progress = _ready_store(made), fold(read_journal(made.journal))
     bench = bench_of(made.workflow, made.folder, made.n_obs)
-    pool = InlinePool(lambda task: carry_out(bench, task), slots=1 if seed is None else 50, seed=seed)
+    pool = InlinePool(lambda tasks: carry_out_all(bench, tasks), slots=1 if seed is None else 50, seed=seed)
     with Journal(made.journal) as journal:
         opened = facts.opened({"host": "here", "pid": os.getpid(), "time": 0.0})
         journal.append(opened)
         progress.take(opened)
         plan = plan_of(made.workflow, made.layout)
-        stop = Driver(plan, policy_of(made.workflow), store, pool, journal, progress, ignore).run()
+        workers, policy = lambda: nullcontext(pool), policy_of(made.workflow)
+        group = made.workflow.execution.group
+        asked = None if group == "auto" else group
+        stop = Driver(plan, policy, store, workers, journal, progress, ignore, asked).run()
     stop.check(folder)
     return daflow.open_run(folder)
 

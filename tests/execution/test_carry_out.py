@@ -17,7 +17,7 @@ from daflow.names import Phase, Status
 from daflow.records import Task
 from daflow.storage.memory import MemoryStore
 from tests.contracts.store_contract import write_slice
-from tests.contracts.toy_run import LAYOUT, ToyRun
+from tests.contracts.toy_run import LAYOUT, Model, ToyRun
 
 FORECAST = Task(Phase.FORECAST, 0, 2)
 
@@ -95,7 +95,12 @@ def test_that_a_slice_s_traceback_is_not_kept_with_a_member(run):
 
 
 def test_that_what_goes_wrong_where_no_log_can_be_written_still_comes_home(run):
-    bench = ready(run)
+    class Writer(Model):
+        def forecast(self, given):
+            (given.log_dir / "log.txt").write_text("begun")
+
+    bench = ready(run, model=Writer({}))
+    (run.folder / "logs").mkdir()
     (run.folder / "logs" / "step=1").write_text("a file in the way")
     outcome = carry_out(bench, Task(Phase.FORECAST, 1, 2))
     assert outcome.status == Status.BLOCKED
@@ -108,10 +113,10 @@ def test_that_what_goes_wrong_where_no_log_can_be_written_still_comes_home(run):
 
 def test_that_the_receipt_comes_after_the_data_and_names_them(run):
     class Ordered(MemoryStore):
-        def write_receipt(self, outcome):
-            if outcome.task.phase is Phase.FORECAST:
+        def write_receipts(self, outcomes):
+            if outcomes[0].task.phase is Phase.FORECAST:
                 assert np.isfinite(self.predicted(0)[2]).all()
-            super().write_receipt(outcome)
+            super().write_receipts(outcomes)
 
     run.store = Ordered(LAYOUT)
     outcome = carry_out(ready(run), FORECAST)
@@ -126,10 +131,10 @@ def test_that_the_receipt_comes_after_the_data_and_names_them(run):
 
 def test_that_a_receipt_that_cannot_be_written_blocks_the_run(run):
     class Full(MemoryStore):
-        def write_receipt(self, outcome):
-            if outcome.task.phase is Phase.FORECAST:
+        def write_receipts(self, outcomes):
+            if outcomes[0].task.phase is Phase.FORECAST:
                 raise StoreError("the disk is full")
-            super().write_receipt(outcome)
+            super().write_receipts(outcomes)
 
     run.store = Full(LAYOUT)
     outcome = carry_out(ready(run), FORECAST)

@@ -15,14 +15,16 @@ from tests.contracts.toy_run import SEED, Model, ToyRun
 class Spy(Model):
     """Keeps what it is given, and returns what it is told to."""
 
-    def __init__(self, answer=None, *, leaves=False):
+    def __init__(self, answer=None, *, leaves=False, asks=True):
         super().__init__({})
-        self.answer, self.leaves, self.seen = answer, leaves, []
+        self.answer, self.leaves, self.asks, self.seen = answer, leaves, asks, []
 
     def forecast(self, given):
         self.seen.append(given)
-        assert list(given.work_dir.iterdir()) == []
-        assert given.log_dir.is_dir()
+        if self.asks:
+            assert list(given.work_dir.iterdir()) == []
+            assert given.log_dir.is_dir()
+            assert given.work_dir is given.work_dir
         if self.leaves:
             (given.work_dir / "deck.data").write_text("kept")
         return super().forecast(given) if self.answer is None else self.answer
@@ -53,6 +55,11 @@ def test_that_each_attempt_has_an_empty_folder_that_is_gone_unless_the_model_lef
         assert [outcome.status for outcome in outcomes] == [Status.OK] * 2
         assert len({given.work_dir for given in model.seen}) == 2
         assert sum(given.work_dir.exists() for given in model.seen) == expected
+
+
+def test_that_a_model_that_asks_for_no_folder_has_none(tmp_path):
+    forecast(tmp_path, Spy(asks=False))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from daflow.config.execution import LocalExecution
 from daflow.errors import PoolError
 from daflow.execution import pools
 from daflow.execution.clusters import connect
-from daflow.execution.pools import DaskPool, InlinePool
+from daflow.execution.pools import DaskPool, InlinePool, Unwatched
 from daflow.names import Status
 from daflow.records import Outcome
-from tests.contracts.pool_contract import MANY, VICTIM, PoolContract, Unreadable, deadly_work, home, work
+from tests.contracts.pool_contract import MANY, VICTIM, PoolContract, Unreadable, deadly_work, end, home, work
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,8 +25,8 @@ def client(tmp_path_factory):
 
 
 @contextmanager
-def dask_pool(client, do, recover=lambda task: None):
-    pool = DaskPool(client, do, recover)
+def dask_pool(client, do, witness=Unwatched()):  # noqa: B008 - it holds nothing
+    pool = DaskPool(client, do, witness)
     try:
         yield pool
     finally:
@@ -35,8 +35,8 @@ def dask_pool(client, do, recover=lambda task: None):
 
 class TestInlinePool(PoolContract):
     @contextmanager
-    def pool(self):
-        yield InlinePool(work, slots=3, seed=1)
+    def pool(self, do=work):
+        yield InlinePool(do, slots=3, seed=1)
 
 
 class TestDaskPool(PoolContract):
@@ -44,15 +44,15 @@ class TestDaskPool(PoolContract):
     def _of_two_workers(self, client):
         self.client = client
 
-    def pool(self):
-        return dask_pool(self.client, work)
+    def pool(self, do=work):
+        return dask_pool(self.client, do)
 
 
 def test_that_an_inline_pool_shuffles_by_its_seed_and_keeps_the_order_without_one():
     def order(seed):
         pool = InlinePool(work, seed=seed)
         for task in MANY:
-            pool.submit(task)
+            pool.submit([task])
         return [outcome.task.index for outcome in home(pool, len(MANY))]
 
     assert order(None) == list(range(20))
@@ -64,24 +64,24 @@ def test_that_tasks_run_in_other_processes(client):
     with dask_pool(client, work) as pool:
         assert pool.slots == 2
         for task in MANY:
-            pool.submit(task)
+            pool.submit([task])
         assert len({outcome.reason for outcome in home(pool, len(MANY))}) <= 2
 
 
 def test_that_a_task_whose_process_is_killed_is_lost_and_its_neighbours_come_home(client):
     with dask_pool(client, deadly_work) as pool:
         for task in MANY[:8]:
-            pool.submit(task)
+            pool.submit([task])
         outcomes = {outcome.task: outcome for outcome in home(pool, 8)}
         assert outcomes[VICTIM].status == Status.LOST
         assert "the worker at tcp://127.0.0.1" in outcomes[VICTIM].reason
         # Whose outcome was still with that worker, or who waited there, is sent again.
         while again := [t for t, o in outcomes.items() if o.status == Status.LOST and t != VICTIM]:
             for task in again:
-                pool.submit(task)
+                pool.submit([task])
             outcomes |= {outcome.task: outcome for outcome in home(pool, len(again))}
         for task in MANY[:8]:
-            assert task == VICTIM or outcomes[task].status == work(task).status
+            assert task == VICTIM or outcomes[task].status == end(task).status
 
 
 def test_that_one_task_a_slot_is_lost_with_its_worker_and_no_other(client):
@@ -89,7 +89,7 @@ def test_that_one_task_a_slot_is_lost_with_its_worker_and_no_other(client):
     with dask_pool(client, deadly_work) as pool:
         neighbour = MANY[1]
         for task in (VICTIM, neighbour):
-            pool.submit(task)
+            pool.submit([task])
         outcomes = {outcome.task: outcome.status for outcome in home(pool, 2)}
     assert outcomes == {VICTIM: Status.LOST, neighbour: Status.OK}
 
@@ -97,8 +97,13 @@ def test_that_one_task_a_slot_is_lost_with_its_worker_and_no_other(client):
 def test_that_word_left_by_a_killed_worker_counts(client):
     client.wait_for_workers(2, timeout=60)
     word = Outcome(VICTIM, Status.FAILED, reason="it hung")
-    with dask_pool(client, deadly_work, {VICTIM: word}.get) as pool:
-        pool.submit(VICTIM)
+
+    class Told(Unwatched):
+        def word(self, tasks, begun):
+            return [word]
+
+    with dask_pool(client, deadly_work, Told()) as pool:
+        pool.submit([VICTIM])
         assert home(pool, 1) == [word]
 
 
@@ -106,7 +111,7 @@ def test_that_workers_come_back_each_time_they_are_killed(client):
     for _ in range(3):
         client.wait_for_workers(2, timeout=60)
         with dask_pool(client, deadly_work) as pool:
-            pool.submit(VICTIM)
+            pool.submit([VICTIM])
             assert home(pool, 1)[0].status == Status.LOST
     client.wait_for_workers(2, timeout=60)
     with dask_pool(client, work) as pool:
@@ -116,7 +121,7 @@ def test_that_workers_come_back_each_time_they_are_killed(client):
 def test_that_a_task_that_cannot_start_on_a_worker_blocks_the_run(client):
     client.wait_for_workers(2, timeout=60)
     with dask_pool(client, Unreadable()) as pool:
-        pool.submit(MANY[1])
+        pool.submit(MANY[1:2])
         (outcome,) = home(pool, 1)
     assert (outcome.task, outcome.status) == (MANY[1], Status.BLOCKED)
     assert "could not start the task" in outcome.reason

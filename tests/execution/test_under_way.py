@@ -7,57 +7,121 @@ import pytest
 
 from daflow.config.execution import LocalExecution
 from daflow.errors import StoreError
+from daflow.execution import pools
 from daflow.execution.clusters import connect
 from daflow.execution.pools import DaskPool
-from daflow.execution.under_way import forget_marks, has_begun, under_way
+from daflow.execution.under_way import begun, forget_marks, under_way, unmark
 from daflow.names import Phase, Status
 from daflow.records import Outcome, Task
 
 FIRST = Task(Phase.FORECAST, 1, 0)
+THIRD = 2
 OTHERS = [Task(Phase.FORECAST, 1, index) for index in range(1, 6)]
 
 
-def test_that_a_task_has_a_mark_while_it_is_under_way(tmp_path):
-    assert not has_begun(tmp_path, FIRST)
-    with under_way(tmp_path, FIRST):
-        assert has_begun(tmp_path, FIRST)
-        assert not has_begun(tmp_path, OTHERS[0])
-    assert not has_begun(tmp_path, FIRST)
+def test_that_the_mark_of_a_group_tells_which_task_is_under_way(tmp_path):
+    assert begun(tmp_path, OTHERS) is None
+    with under_way(tmp_path, OTHERS) as mark:
+        assert not mark.again
+        assert begun(tmp_path, OTHERS) is None
+        for task in (*OTHERS, None, OTHERS[1]):
+            mark.begin(task)
+            assert begun(tmp_path, OTHERS) == task
+    assert begun(tmp_path, OTHERS) == OTHERS[1], "it stays until the group is home"
+    assert begun(tmp_path, [FIRST]) is None
+
+
+def test_that_tasks_taken_up_again_before_they_were_home_are_known(tmp_path):
+    for again in (False, True):
+        with under_way(tmp_path, OTHERS) as mark:
+            assert mark.again == again
+    unmark(tmp_path, OTHERS)
+    unmark(tmp_path, OTHERS)
+    with under_way(tmp_path, OTHERS) as mark:
+        assert not mark.again
 
 
 def test_that_marks_of_an_earlier_session_are_forgotten(tmp_path):
-    with under_way(tmp_path, FIRST):
+    with under_way(tmp_path, [FIRST]) as mark:
+        mark.begin(FIRST)
         forget_marks(tmp_path)
-        assert not has_begun(tmp_path, FIRST)
+        assert begun(tmp_path, [FIRST]) is None
     forget_marks(tmp_path)
 
 
 def test_that_a_mark_that_cannot_be_made_says_what_to_do(tmp_path):
     (tmp_path / "work").write_text("")
-    with pytest.raises(StoreError, match="daflow resume"), under_way(tmp_path, FIRST):
+    with pytest.raises(StoreError, match="daflow resume"), under_way(tmp_path, [FIRST]):
         pass
 
 
-def outcome_of_first(folder, task):
-    """Mark a task and do it; the first one is killed in the middle."""
-    with under_way(folder, task):
-        if task.index == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return Outcome(task, Status.OK)
+class Marks:
+    """What a pool asks where marks are kept."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def begun(self, tasks):
+        return begun(self.folder, tasks)
+
+    def word(self, tasks, begun):
+        return []
+
+    def home(self, tasks):
+        unmark(self.folder, tasks)
 
 
-def test_that_those_who_waited_behind_a_task_that_killed_their_worker_are_not_to_blame(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))  # workers take the path over
-    with connect(LocalExecution(kind="local", workers=1), tmp_path / "scratch") as client:
-        do = partial(outcome_of_first, tmp_path)
-        pool = DaskPool(client, do, lambda task: None, partial(has_begun, tmp_path))
-        for task in (FIRST, *OTHERS):
-            pool.submit(task)
-        outcomes = []
-        while len(outcomes) < 6:
-            outcomes += pool.wait(60)
-        pool.close()
-    assert {(o.task, o.status) for o in outcomes} == {
-        (FIRST, Status.LOST),
-        *((task, Status.OK) for task in OTHERS),
-    }
+def outcomes_but_of_third(folder, tasks):
+    """Mark tasks and do them; the third one is killed in the middle."""
+    with under_way(folder, tasks) as mark:
+        for task in tasks:
+            mark.begin(task)
+            if task.index == THIRD:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return [Outcome(task, Status.OK) for task in tasks]
+
+
+def killed_before_any_begins(folder, tasks):
+    with under_way(folder, tasks):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(str(Path(__file__).parents[2]))  # workers take the path over
+        scratch = tmp_path_factory.mktemp("scratch")
+        with connect(LocalExecution(kind="local", workers=1), scratch) as connected:
+            yield connected
+
+
+@pytest.mark.parametrize("size", [1, 2, 6])
+def test_that_a_death_is_held_against_the_task_under_way_and_no_other(client, tmp_path, size):
+    pool = DaskPool(client, partial(outcomes_but_of_third, tmp_path), Marks(tmp_path))
+    tasks = [FIRST, *OTHERS]
+    for start in range(0, 6, size):
+        pool.submit(tasks[start : start + size])
+    outcomes = []
+    while len(outcomes) < 6:
+        outcomes += pool.wait(60)
+        # Those before it in its group, whose data had not been kept, and those behind it: sent again.
+        for task in pool.sent_back():
+            pool.submit([task])
+    pool.close()
+    assert sorted((o.task.index, o.status) for o in outcomes) == [
+        (index, Status.LOST if index == THIRD else Status.OK) for index in range(6)
+    ]
+    assert list((tmp_path / "work" / "under_way").iterdir()) == []
+
+
+def test_that_tasks_that_kill_their_worker_before_one_begins_come_to_an_end(client, tmp_path, monkeypatch):
+    monkeypatch.setattr(pools, "MOST_SENT_AGAIN", 1)
+    pool = DaskPool(client, partial(killed_before_any_begins, tmp_path), Marks(tmp_path))
+    for expected in ([], [FIRST]):
+        pool.submit([FIRST, OTHERS[0]])
+        outcomes, back = [], []
+        while not (outcomes or back):
+            outcomes, back = pool.wait(60), pool.sent_back()
+        assert [outcome.task for outcome in outcomes] == expected
+        assert back == [task for task in (FIRST, OTHERS[0]) if task not in expected]
+    pool.close()

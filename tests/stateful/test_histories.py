@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daflow.errors import ModelFailed
-from daflow.execution.carry_out import carry_out
+from daflow.execution.carry_out import carry_out_all
 from daflow.names import Phase, Status
 from daflow.records import Outcome
 from daflow.runs import facts
@@ -26,7 +27,22 @@ MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - 
 POLICY = Policy(retries=1, min_members=3)
 CALM_AFTER = 8
 """Sessions after which nothing disturbs the run any more, so that it can end."""
-EVENTS = ("lost", "cut off", "blocked", "twice", "nothing", "death", "death after the receipt", "torn line")
+EVENTS = (
+    "handed back",
+    "killed among them",
+    "lost",
+    "cut off",
+    "blocked",
+    "twice",
+    "nothing",
+    "death",
+    "death after the receipt",
+    "torn line",
+)
+
+
+class WorkerDied(BaseException):
+    """Ends what a worker does at once."""
 
 
 class DriverDied(BaseException):
@@ -37,34 +53,59 @@ class DriverDied(BaseException):
 class ChaoticPool:
     """Carries tasks out in any order and lets anything befall them."""
 
-    work: object
+    bench: object
     random: Random
     rates: dict[str, float]
     journal: Path
     done_before: set[tuple[Phase, int, int]]
     out: list = field(default_factory=list)
+    back: list = field(default_factory=list)
 
     @property
     def slots(self):
         return self.random.randint(1, 5)
 
-    def submit(self, task):
-        place = (task.phase, task.step, task.index)
-        assert place not in self.done_before, "what has a receipt runs again"
-        assert place not in {(t.phase, t.step, t.index) for t in self.out}, "one task is out twice"
-        self.out.append(task)
+    @property
+    def n_out(self):
+        return len(self.out)
+
+    def submit(self, tasks):
+        assert len({(task.phase, task.step) for task in tasks}) == 1
+        out = {(t.phase, t.step, t.index) for group in self.out for t in group}
+        for task in tasks:
+            place = (task.phase, task.step, task.index)
+            assert place not in self.done_before, "what has a receipt runs again"
+            assert place not in out, "one task is out twice"
+        self.out.append(tasks)
+
+    def sent_back(self):
+        back, self.back = self.back, []
+        return back
 
     def wait(self, seconds):
         if not self.out or self._strikes("nothing"):
             return []
         if self._strikes("death"):
             raise DriverDied
-        task = self.out.pop(self.random.randrange(len(self.out)))
+        tasks = self.out.pop(self.random.randrange(len(self.out)))
+        outcomes = self.done(tasks)
+        home = {outcome.task for outcome in outcomes}
+        self.back += [task for task in tasks if task not in home]
+        return outcomes
+
+    def done(self, tasks):
+        """Do some of the tasks, or all."""
+        task = self.random.choice(tasks)
         if self._strikes("lost"):
             return [Outcome(task, Status.LOST, reason="its node died")]
         if self._strikes("blocked"):
             return [Outcome(task, Status.BLOCKED, reason="the disk is full")]
-        outcome = self.work(task)
+        if self._strikes("killed among them"):
+            self.killed_in(tasks, task)
+            return [Outcome(task, Status.LOST, reason="its worker was killed")]
+        if self._strikes("handed back"):
+            tasks = tasks[: tasks.index(task) + 1]
+        outcomes = carry_out_all(self.bench, tasks)
         if self._strikes("cut off"):
             return [Outcome(task, Status.LOST, reason="cut off, though it was done")]
         if self._strikes("death after the receipt"):
@@ -73,26 +114,37 @@ class ChaoticPool:
             with self.journal.open("ab") as file:
                 file.write(b'{"fact":"ended","phase":"fore')
             raise DriverDied
-        return [outcome] * (2 if self._strikes("twice") else 1)
+        return outcomes * (2 if self._strikes("twice") else 1)
+
+    def killed_in(self, tasks, victim):
+        """Do tasks until the worker is killed with the victim's: data may be there, receipts are not."""
+
+        def begin(task):
+            if task == victim:
+                raise WorkerDied
+
+        with suppress(WorkerDied):
+            carry_out_all(self.bench, tasks, begin)
 
     def _strikes(self, event):
         return self.random.random() < self.rates.get(event, 0.0)
 
 
-def session(run, random, rates):
+def session(run, random, rates, group):
     """Drive for one session; return how it stopped, or nothing if the driver died."""
     path = run.folder / "journal.jsonl"
     progress = fold(read_journal(path))
     bench = run.bench()
     done = {(o.task.phase, o.task.step, o.task.index) for o in run.store.receipts() if o.status == Status.OK}
-    pool = ChaoticPool(lambda task: carry_out(bench, task), random, rates, path, done)
+    pool = ChaoticPool(bench, random, rates, path, done)
     with Journal(path) as journal:
         fact = facts.opened({"pid": 1})
         journal.append(fact)
         progress.take(fact)
         watch = lambda fact, so_far: None  # noqa: E731 - nothing to watch
         try:
-            stop = Driver(plan(), POLICY, run.store, pool, journal, progress, watch).run()
+            workers = lambda: nullcontext(pool)  # noqa: E731 - they are there already
+            stop = Driver(plan(), POLICY, run.store, workers, journal, progress, watch, group).run()
         except DriverDied:
             stop = None
     if stop is not None:
@@ -100,11 +152,11 @@ def session(run, random, rates):
     return stop
 
 
-def driven(run, seed, rates):
+def driven(run, seed, rates, group=None):
     """Drive session after session until the run is finished or can get no further."""
     random = Random(seed)
     for number in range(CALM_AFTER + 2):
-        stop = session(run, random, rates if number < CALM_AFTER else {})
+        stop = session(run, random, rates if number < CALM_AFTER else {}, group)
         if stop is not None and (stop.kind == "finished" or not stop.resumable):
             return stop
     return stop
@@ -131,16 +183,17 @@ def fresh(folder, name, fails):
 
 
 PLACES = st.tuples(st.integers(0, N_MEMBERS - 1), st.sampled_from(["prior", *range(N_STEPS + 1)]))
+GROUPS = st.sampled_from([None, 1, 2, 4, 7])
 RATES = st.fixed_dictionaries({event: st.sampled_from([0.0, 0.0, 0.02, 0.1, 0.3]) for event in EVENTS})
 
 
 @pytest.mark.slow
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2**32), RATES, st.sets(PLACES, max_size=2))
-def test_that_any_history_ends_as_the_run_that_nothing_disturbed(seed, rates, fails):
+@given(st.integers(0, 2**32), RATES, st.sets(PLACES, max_size=2), GROUPS)
+def test_that_any_history_ends_as_the_run_that_nothing_disturbed(seed, rates, fails, group):
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         run = fresh(folder, "disturbed", fails)
-        stop = driven(run, seed, rates)
+        stop = driven(run, seed, rates, group)
         progress = fold(read_journal(run.folder / "journal.jsonl"))
         # With two failures at most, only losses beyond the retries can bring the members below three, and
         # a new session forgives them: once it is calm, every run is finished unless it closed with too few.
@@ -193,12 +246,14 @@ def assert_done_once(progress):
 
 
 @settings(max_examples=10, deadline=None)
-@given(st.integers(0, 2**32), st.sets(PLACES, max_size=2))
-def test_that_deaths_and_duplicates_alone_cost_no_member_and_no_attempt(seed, fails):
-    rates = dict.fromkeys(("twice", "nothing", "death", "death after the receipt", "torn line"), 0.03)
+@given(st.integers(0, 2**32), st.sets(PLACES, max_size=2), GROUPS)
+def test_that_deaths_and_duplicates_alone_cost_no_member_and_no_attempt(seed, fails, group):
+    rates = dict.fromkeys(
+        ("handed back", "twice", "nothing", "death", "death after the receipt", "torn line"), 0.03
+    )
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         run, reference = fresh(folder, "disturbed", fails), fresh(folder, "reference", fails)
-        assert driven(run, seed, rates).kind == driven(reference, 0, {}).kind == "finished"
+        assert driven(run, seed, rates, group).kind == driven(reference, 0, {}).kind == "finished"
         progress = fold(read_journal(run.folder / "journal.jsonl"))
         assert progress.survivors == fold(read_journal(reference.folder / "journal.jsonl")).survivors
         assert {outcome.task.attempt for outcome in run.store.receipts()} == {0}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from daflow.errors import StoreError
 from daflow.names import Phase, Status
 from daflow.records import Outcome, Task
-from daflow.storage.receipts import read_receipt, read_receipts, write_receipt
+from daflow.storage.receipts import read_receipt, read_receipts, write_receipts
 
 FINITE = st.floats(allow_nan=False)
 OUTCOMES = st.builds(
@@ -35,7 +35,7 @@ OUTCOME = Outcome(
 def test_that_receipts_come_back_as_they_were_written(tmp_path_factory, outcomes):
     root = tmp_path_factory.mktemp("receipts")
     for outcome in outcomes:
-        write_receipt(root, outcome)
+        write_receipts(root, [outcome])
     assert {o.task: o for o in read_receipts(root)} == {o.task: o for o in outcomes}
     for outcome in outcomes:
         assert read_receipt(root, outcome.task) == outcome
@@ -44,19 +44,19 @@ def test_that_receipts_come_back_as_they_were_written(tmp_path_factory, outcomes
 def test_that_attempts_that_left_nothing_have_no_receipt(tmp_path):
     assert read_receipt(tmp_path, OUTCOME.task) is None
     assert list(read_receipts(tmp_path)) == []
-    write_receipt(tmp_path, OUTCOME)
+    write_receipts(tmp_path, [OUTCOME])
     assert read_receipt(tmp_path, dataclasses.replace(OUTCOME.task, attempt=0)) is None
 
 
 def test_that_a_receipt_being_written_is_not_one_yet(tmp_path):
-    write_receipt(tmp_path, OUTCOME)
+    write_receipts(tmp_path, [OUTCOME])
     path = next(tmp_path.rglob("*.json"))
     path.rename(path.with_name(f".{path.name}.0.partial"))
     assert list(read_receipts(tmp_path)) == []
 
 
 def test_that_a_receipt_cut_anywhere_is_named_with_a_cure(tmp_path):
-    write_receipt(tmp_path, dataclasses.replace(OUTCOME, reason="naïve"))
+    write_receipts(tmp_path, [dataclasses.replace(OUTCOME, reason="naïve")])
     path = next(tmp_path.rglob("*.json"))
     for length in range(path.stat().st_size - 1, -1, -1):
         os.truncate(path, length)
@@ -68,7 +68,7 @@ def test_that_a_receipt_cut_anywhere_is_named_with_a_cure(tmp_path):
 
 @pytest.mark.parametrize("text", [b"\xff\xfe{", b"[]", b"7", b"{}", b'{"phase": "lunch"}', b"null"])
 def test_that_a_receipt_of_something_else_is_named_with_a_cure(tmp_path, text):
-    write_receipt(tmp_path, OUTCOME)
+    write_receipts(tmp_path, [OUTCOME])
     next(tmp_path.rglob("*.json")).write_bytes(text)
     with pytest.raises(StoreError, match="cannot be read"):
         read_receipt(tmp_path, OUTCOME.task)
@@ -77,5 +77,5 @@ def test_that_a_receipt_of_something_else_is_named_with_a_cure(tmp_path, text):
 def test_that_a_full_disk_leaves_no_receipt(small_disk, fill):
     fill(small_disk)
     with pytest.raises(StoreError):
-        write_receipt(small_disk / "receipts", OUTCOME)
+        write_receipts(small_disk / "receipts", [OUTCOME])
     assert list(read_receipts(small_disk / "receipts")) == []

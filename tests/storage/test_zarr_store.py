@@ -167,7 +167,7 @@ def test_that_a_full_disk_blocks_every_kind_of_write(small_disk, fill):
         lambda: store.write_coordinates(where, points),
         lambda: store.write_survivors(0, (0, 1)),
         lambda: store.write_arrays("step=0/factors", {"a": np.ones(2)}),
-        lambda: store.write_receipt(outcome()),
+        lambda: store.write_receipts([outcome()]),
     )
     for write in writes:
         with pytest.raises(StoreError, match="free space"):
