@@ -44,6 +44,10 @@ class ErrorPart(Protocol):
         """How many observations."""
         ...
 
+    def multiply(self, rows: FloatArray) -> FloatArray:
+        """Return ``rows`` times the covariance of these errors."""
+        ...
+
     def whiten(self, rows: FloatArray) -> FloatArray:
         """Return each row r as ``inv(L) @ r``, a new array (k, n_obs)."""
         ...

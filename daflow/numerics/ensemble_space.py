@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from daflow.numerics.innovation import InnovationCovariance, not_positive
+from daflow.numerics.innovation import InnovationCovariance, error_is_hidden
 from daflow.numerics.linalg import cholesky, cholesky_solve
 from daflow.numerics.validation import FloatArray
 
@@ -68,8 +68,18 @@ def prepare_ensemble_space(innovation: InnovationCovariance, _truncation: float)
         ZZ' is so large that rounding hides the identity.
     """
     whitened = innovation.whitened_anomalies()
-    gram = whitened @ whitened.T
+    return EnsembleSpaceInversion(innovation, whitened, factor_of_gram(whitened @ whitened.T))
+
+
+def factor_of_gram(gram: FloatArray) -> FloatArray:
+    """Return the lower Cholesky factor of I + ZZ', given ZZ' (n_members, n_members), which is changed.
+
+    Raises
+    ------
+    CombinationError
+        ZZ' is so large that rounding hides the identity.
+    """
     if not gram.trace() < LARGEST_SIGNAL:
-        raise not_positive(innovation)
+        raise error_is_hidden()
     gram[np.diag_indices_from(gram)] += 1.0
-    return EnsembleSpaceInversion(innovation, whitened, cholesky(gram))
+    return cholesky(gram)

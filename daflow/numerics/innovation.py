@@ -6,13 +6,16 @@ Every inversion is a way to apply :math:`S^{-1}`; what they share, whitening abo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
 from daflow.errors import CombinationError, DataError
 from daflow.numerics.covariance import Covariance
 from daflow.numerics.validation import FloatArray
+
+MOST_OBS_SQUARED: Final = 20_000
+"""Observations up to which a matrix of their square is formed: 3.2 GB, and a few of them are needed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,12 +32,15 @@ class InnovationCovariance:
         What multiplies R.
     obs_obs_taper : (n_obs, n_obs) or None
         What multiplies :math:`C_{yy}` element by element.
+    n_silent
+        How many observations more there were, in which members do not differ: `n_obs` is without them.
     """
 
     anomalies: FloatArray
     obs_error: Covariance
     alpha: float = 1.0
     obs_obs_taper: FloatArray | None = None
+    n_silent: int = 0
 
     @property
     def n_members(self) -> int:
@@ -47,13 +53,26 @@ class InnovationCovariance:
         return int(self.anomalies.shape[1])
 
     def dense(self) -> FloatArray:
-        """Return S as a matrix (n_obs, n_obs)."""
+        """Return S as a matrix (n_obs, n_obs).
+
+        Raises
+        ------
+        CombinationError
+            There are too many observations for that.
+        """
         matrix = self.signal()
         matrix += self.alpha * self.obs_error.dense()
         return still_finite(matrix)
 
     def signal(self) -> FloatArray:
         """Return the tapered covariance of the predictions (n_obs, n_obs)."""
+        if self.n_obs > MOST_OBS_SQUARED:
+            raise CombinationError(
+                "this inversion forms matrices of observations by observations, and there are too many",
+                got=f"{self.n_obs:,} observations: {8e-9 * self.n_obs**2:,.1f} GB a matrix",
+                allowed=f"up to {MOST_OBS_SQUARED:,} observations",
+                do="use inversion exact_cholesky or subspace_rescaled, without an obs-obs taper",
+            )
         matrix: FloatArray = self.anomalies.T @ self.anomalies
         matrix /= self.n_members - 1
         if self.obs_obs_taper is not None:
@@ -104,16 +123,21 @@ class PreparedInversion(Protocol):
 def not_positive(innovation: InnovationCovariance) -> CombinationError:
     """Return the error of an innovation covariance that is not positive definite."""
     if innovation.obs_obs_taper is None:
-        return CombinationError(
-            "rounding hides the observation error: the spread of the predictions dwarfs it",
-            got="an innovation covariance that is singular in float64",
-            do="use inversion subspace_rescaled; check the units of the observation errors",
-        )
+        return error_is_hidden()
     return CombinationError(
         "the tapered innovation covariance is not positive definite",
         got=f"smallest eigenvalue {float(np.linalg.eigvalsh(innovation.dense())[0]):.6g}",
         allowed="an obs-obs taper that is positive semidefinite: Gaspari-Cohn, exponential, Gaussian",
         do="use such a taper with one length for all observations",
+    )
+
+
+def error_is_hidden() -> CombinationError:
+    """Return the error of predictions that differ so much that nothing is left of the observation error."""
+    return CombinationError(
+        "rounding hides the observation error: the spread of the predictions dwarfs it",
+        got="an innovation covariance that is singular in float64",
+        do="use inversion subspace_rescaled; check the units of the observation errors",
     )
 
 

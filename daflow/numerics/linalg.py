@@ -73,6 +73,23 @@ def modes_of(matrix: FloatArray) -> Modes:
     return Modes(member_rows[:rank].T, values[:rank], basis[:, :rank])
 
 
+def extended_triangle(triangle: FloatArray, columns: FloatArray) -> FloatArray:
+    """Return the triangular factor of a QR factorization to which rows are added.
+
+    Parameters
+    ----------
+    triangle : (m, n)
+        The factor of what came before; (0, n) at first.
+    columns : (n, k)
+        What is added, transposed.
+
+    Returns
+    -------
+    (min(m + k, n), n)
+    """
+    return np.asarray(np.linalg.qr(np.concatenate([triangle, columns.T]), mode="r"), dtype=np.float64)
+
+
 def cholesky(matrix: FloatArray) -> FloatArray:
     """Return the lower Cholesky factor of a symmetric matrix.
 

@@ -58,7 +58,7 @@ def prepare_rescaled(innovation: InnovationCovariance, truncation: float) -> Whi
     Without an obs-obs taper; with one, see `daflow.numerics.observation_space.prepare_tapered_rescaled`.
     """
     modes = modes_of(innovation.whitened_anomalies())
-    eigenvalues = np.ones(innovation.n_obs)
+    eigenvalues = np.ones(innovation.n_obs + innovation.n_silent)
     eigenvalues[: modes.values.size] += modes.values**2
     return _whitened_modes(innovation, modes, n_keep(eigenvalues, truncation))
 

@@ -23,10 +23,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from daflow.errors import DataError
+from daflow.numerics.blocked_projection import PROJECTIONS
 from daflow.numerics.covariance import Covariance, as_covariance
 from daflow.numerics.innovation import InnovationCovariance, PreparedInversion, quiet_overflow, still_finite
 from daflow.numerics.inversion import check_inversion, prepare_inversion
 from daflow.numerics.linalg import anomalies_of
+from daflow.numerics.observation_blocks import BlockedObservations, blocks_of_arrays
 from daflow.numerics.tapered_product import checked_taper, is_sparse, tapered_increment
 from daflow.numerics.validation import FloatArray, finite_array, positive_number, symmetric_matrix
 
@@ -122,10 +124,10 @@ def perturbed_observation_update(  # noqa: PLR0913 - a notebook's one call: four
     state = finite_array("prior", prior, (given.n_members, None))
     departures = anomalies_of(state)
     if state_obs_taper is None:
-        increment = _centred_weights(given) @ departures
+        increment = _centred_weights(blocks_of_arrays(*given), settings) @ departures
     else:
         taper = checked_taper("state-obs taper", state_obs_taper, (state.shape[1], given.n_obs))
-        increment = tapered_increment(departures, taper, *_covariance_factors(given))
+        increment = tapered_increment(departures, taper, *_covariance_factors(given, settings))
     increment += state
     return increment
 
@@ -167,7 +169,7 @@ def tapered_gain_update(
     given = _read(predicted, perturbed_observations, obs_error, settings)
     state = finite_array("prior", prior, (given.n_members, None))
     taper = checked_taper("state-obs taper", state_obs_taper, (state.shape[1], given.n_obs))
-    increment = tapered_increment(anomalies_of(state), taper, *_gain_factors(given))
+    increment = tapered_increment(anomalies_of(state), taper, *_gain_factors(given, settings))
     increment += state
     return increment
 
@@ -197,9 +199,8 @@ def global_transform(
     DataError, ConfigError, CombinationError
         As `perturbed_observation_update`.
     """
-    transform = _centred_weights(_read(predicted, perturbed_observations, obs_error, settings))
-    transform[np.diag_indices_from(transform)] += 1.0
-    return transform
+    given = _read(predicted, perturbed_observations, obs_error, settings)
+    return transform_by_blocks(blocks_of_arrays(*given), settings)
 
 
 def tapered_covariance_factors(
@@ -226,7 +227,7 @@ def tapered_covariance_factors(
     DataError, ConfigError, CombinationError
         As `perturbed_observation_update`.
     """
-    return _covariance_factors(_read(predicted, perturbed_observations, obs_error, settings))
+    return _covariance_factors(_read(predicted, perturbed_observations, obs_error, settings), settings)
 
 
 def tapered_gain_factors(
@@ -240,24 +241,58 @@ def tapered_gain_factors(
     :math:`left = Y_c S^{-1} / (n_{members} - 1)`, :math:`right = D - Y`; the rest as
     `tapered_covariance_factors`.
     """
-    return _gain_factors(_read(predicted, perturbed_observations, obs_error, settings))
+    return _gain_factors(_read(predicted, perturbed_observations, obs_error, settings), settings)
+
+
+def transform_by_blocks(source: BlockedObservations, settings: InversionSettings = _DEFAULT) -> FloatArray:
+    r"""Return T (n_members, n_members) as `global_transform`, of observations that are read by blocks.
+
+    Laws: equals `global_transform` of the whole arrays; the size of the blocks does not matter.
+
+    Parameters
+    ----------
+    source
+        The predicted and perturbed observations, and R.
+    settings
+        How the innovation covariance is made and inverted.
+
+    Raises
+    ------
+    DataError, ConfigError, CombinationError
+        As `perturbed_observation_update`.
+
+    Notes
+    -----
+    Cost 3 n_obs n_members^2, about ten times that where modes are cut or errors shared; one pass, but
+    two for inversion ``subspace``. Memory: n_members^2, a window of 64 MiB and some blocks of 2 MiB. The
+    inversions that form matrices (n_obs, n_obs), and an obs-obs taper, need the arrays whole.
+    """
+    transform = _centred_weights(source, settings)
+    transform[np.diag_indices_from(transform)] += 1.0
+    return transform
 
 
 class _Given(NamedTuple):
-    """Arguments that were looked at, and the inversion made ready."""
+    """Arguments that were looked at."""
 
-    anomalies: FloatArray
-    mismatch: FloatArray
-    """D - Y (n_members, n_obs)."""
-    prepared: PreparedInversion
+    predicted: FloatArray
+    perturbed: FloatArray
+    obs_error: Covariance
 
     @property
     def n_members(self) -> int:
-        return int(self.anomalies.shape[0])
+        return int(self.predicted.shape[0])
 
     @property
     def n_obs(self) -> int:
-        return int(self.anomalies.shape[1])
+        return int(self.predicted.shape[1])
+
+    def prepare(self, settings: InversionSettings) -> tuple[FloatArray, PreparedInversion]:
+        """Return the anomalies of the predictions, and the inversion made ready."""
+        taper = _read_obs_obs_taper(settings.obs_obs_taper, self.n_obs)
+        anomalies = anomalies_of(self.predicted)
+        innovation = InnovationCovariance(anomalies, self.obs_error, float(settings.alpha), taper)
+        return anomalies, prepare_inversion(settings.inversion, innovation, settings.truncation)
 
 
 def _read(
@@ -266,17 +301,22 @@ def _read(
     obs_error: Covariance | ArrayLike,
     settings: InversionSettings,
 ) -> _Given:
-    check_inversion(settings.inversion, settings.truncation, obs_obs_taper=settings.obs_obs_taper is not None)
-    alpha = positive_number("alpha", settings.alpha)
+    _check_settings(settings)
     covariance = as_covariance(obs_error)
     y = finite_array("predicted", predicted, (None, covariance.n_obs))
-    if y.shape[0] < 2:
-        raise DataError("an ensemble needs two members at least", got=y.shape[0], allowed="2 or more")
+    _check_members(y.shape[0])
     d = finite_array("perturbed_observations", perturbed_observations, y.shape)
-    anomalies = anomalies_of(y)
-    taper = _read_obs_obs_taper(settings.obs_obs_taper, covariance.n_obs)
-    innovation = InnovationCovariance(anomalies, covariance, alpha, taper)
-    return _Given(anomalies, d - y, prepare_inversion(settings.inversion, innovation, settings.truncation))
+    return _Given(y, d, covariance)
+
+
+def _check_settings(settings: InversionSettings) -> None:
+    check_inversion(settings.inversion, settings.truncation, obs_obs_taper=settings.obs_obs_taper is not None)
+    positive_number("alpha", settings.alpha)
+
+
+def _check_members(n_members: int) -> None:
+    if n_members < 2:
+        raise DataError("an ensemble needs two members at least", got=n_members, allowed="2 or more")
 
 
 def _read_obs_obs_taper(taper: Any, n_obs: int) -> FloatArray | None:
@@ -286,25 +326,40 @@ def _read_obs_obs_taper(taper: Any, n_obs: int) -> FloatArray | None:
     return symmetric_matrix("obs-obs taper", finite_array("obs-obs taper", dense, (n_obs, n_obs)))
 
 
-def _centred_weights(given: _Given) -> FloatArray:
+def _centred_weights(source: BlockedObservations, settings: InversionSettings) -> FloatArray:
     """Return W (n_members, n_members), rows of sum zero: the increment is ``W @ anomalies``."""
+    _check_settings(settings)
+    _check_members(source.n_members)
     with quiet_overflow():
-        weights = given.prepared.project(given.mismatch)
-        weights /= given.n_members - 1
+        weights = _project(source, settings)
+        weights /= source.n_members - 1
         weights -= weights.mean(axis=1, keepdims=True)
     return still_finite(weights)
 
 
-def _covariance_factors(given: _Given) -> TaperedFactors:
-    left = given.anomalies / (given.n_members - 1)
-    with quiet_overflow():
-        right = given.prepared.solve(given.mismatch)
-    return TaperedFactors(left, still_finite(right))
+def _project(source: BlockedObservations, settings: InversionSettings) -> FloatArray:
+    """Return (D - Y) inv(S) Y' (n_members, n_members)."""
+    project = PROJECTIONS.get(settings.inversion)
+    # With few observations their own space is the thinner one.
+    whole = settings.inversion == "exact_cholesky" and source.n_obs <= source.n_members
+    if project is not None and settings.obs_obs_taper is None and not whole:
+        return project(source, float(settings.alpha), settings.truncation)
+    given = _Given(*source.whole(), source.obs_error)
+    _, prepared = given.prepare(settings)
+    return prepared.project(given.perturbed - given.predicted)
 
 
-def _gain_factors(given: _Given) -> TaperedFactors:
+def _covariance_factors(given: _Given, settings: InversionSettings) -> TaperedFactors:
+    left, prepared = given.prepare(settings)
     with quiet_overflow():
-        left = given.prepared.gain_rows()
+        right = prepared.solve(given.perturbed - given.predicted)
+    return TaperedFactors(left / (given.n_members - 1), still_finite(right))
+
+
+def _gain_factors(given: _Given, settings: InversionSettings) -> TaperedFactors:
+    _, prepared = given.prepare(settings)
+    with quiet_overflow():
+        left = prepared.gain_rows()
         left /= given.n_members - 1
         left -= left.mean(axis=0)
-    return TaperedFactors(still_finite(left), given.mismatch)
+    return TaperedFactors(still_finite(left), given.perturbed - given.predicted)
