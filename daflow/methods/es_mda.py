@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import sqrt
 
 import numpy as np
 
 from daflow.methods.locality import Locality
-from daflow.names import Purpose
 from daflow.numerics.covariance import Covariance
 from daflow.numerics.global_update import transform_members
-from daflow.numerics.random import standard_normals
-from daflow.numerics.updates import InversionSettings, global_transform
+from daflow.numerics.observation_blocks import BlockedObservations, Perturb
+from daflow.numerics.perturbations import Perturbations
+from daflow.numerics.updates import InversionSettings, transform_by_blocks
 from daflow.ports import Arrays, BlockReader, FloatArray, SlicePoints
 
 
@@ -56,24 +55,29 @@ class EsMda:
         """How many updates the method makes."""
         return len(self.alphas)
 
+    def perturb(self, step: int, members: Sequence[int]) -> Perturb:
+        """Return what draws the observations as each member sees them, part after part."""
+        return Perturbations(self.values, self.error, self.seed).begin(step, members, self.alphas[step])
+
     def perturbed(self, step: int, members: Sequence[int]) -> FloatArray:
         """Return the observations as each member sees them (n_members, n_obs)."""
-        n_obs = len(self.values)
-        normals = np.empty((len(members), n_obs))
-        for row, member in zip(normals, members, strict=True):
-            row[:] = standard_normals(self.seed, Purpose.OBSERVATION_PERTURBATION, (step, member), 0, n_obs)
-        return self.values + sqrt(self.alphas[step]) * self.error.colour(normals)
+        perturb = self.perturb(step, members)
+        parts = self.error.parts(len(self.values))
+        return np.concatenate([perturb(where, part) for where, part in parts], axis=1)
 
     def prepare(self, step: int, members: Sequence[int], read: BlockReader) -> Arrays:
         """Return the transform of the ensemble, or the two factors of a localized update.
 
-        Cost O(n_obs n_members^2) with a diagonal R; memory O(n_obs n_members).
+        Cost O(n_obs n_members^2), and that of R. Memory: n_members^2 and blocks of the observations; where
+        it is localized, a few arrays (n_members, n_obs).
         """
         settings = InversionSettings(self.alphas[step], self.inversion, self.truncation)
-        observed, predicted = self.perturbed(step, members), read(0, len(self.values))
+        observations = BlockedObservations(
+            len(members), self.error, read, lambda: self.perturb(step, members)
+        )
         if self.locality is None:
-            return {"transform": global_transform(predicted, observed, self.error, settings)}
-        return self.locality.factors(predicted, observed, self.error, settings)
+            return {"transform": transform_by_blocks(observations, settings)}
+        return self.locality.factors(*observations.whole(), self.error, settings)
 
     def localize(self, locate: Callable[[], SlicePoints]) -> Arrays:
         """Return which observations the points of a slice hear, and how loudly; empty if all hear all."""

@@ -7,7 +7,12 @@ from hypothesis import strategies as st
 
 from daflow.errors import DataError
 from daflow.methods import EsMda, Locality
-from daflow.numerics.covariance import DenseCovariance, DiagonalCovariance
+from daflow.numerics.covariance import (
+    BlockDiagonalCovariance,
+    DenseCovariance,
+    DiagonalCovariance,
+    LowRankPlusDiagonalCovariance,
+)
 from daflow.numerics.localization import DistanceTaper, state_obs_taper
 from daflow.numerics.schedules import constant_alphas
 from daflow.numerics.updates import perturbed_observation_update
@@ -20,6 +25,9 @@ PREDICTED = PRIOR[:, ::7] + 0.1 * RNG.standard_normal((N_MEMBERS, N_OBS))
 VALUES = RNG.standard_normal(N_OBS)
 DIAGONAL = DiagonalCovariance(np.linspace(0.2, 0.9, N_OBS))
 DENSE = DenseCovariance(0.3 * np.eye(N_OBS) + 0.1)
+BLOCK = BlockDiagonalCovariance([np.array([[1.0, 0.4], [0.4, 0.5]]), 0.3 * np.eye(N_OBS - 2) + 0.1])
+LOW_RANK = LowRankPlusDiagonalCovariance(RNG.standard_normal((N_OBS, 2)), np.linspace(0.2, 0.9, N_OBS))
+ERRORS = {"diagonal": DIAGONAL, "dense": DENSE, "block": BLOCK, "low_rank": LOW_RANK}
 MEMBERS = (0, 1, 2, 4, 5, 7, 8, 11, 12)
 PLACES = np.column_stack([np.arange(N_STATE, dtype=float), np.zeros(N_STATE), np.full(N_STATE, np.nan)])
 VARIABLE = (np.arange(N_STATE) >= 25).astype(np.int64)
@@ -66,7 +74,7 @@ CUTS = st.lists(st.integers(0, N_STATE), max_size=5).map(sorted)
 
 
 @settings(max_examples=20, deadline=None)
-@given(CUTS, st.sampled_from([DIAGONAL, DENSE]), st.sampled_from(["exact_cholesky", "subspace"]))
+@given(CUTS, st.sampled_from(list(ERRORS.values())), st.sampled_from(["exact_cholesky", "subspace"]))
 def test_that_a_slice_gives_what_the_whole_gives(cuts, error, inversion):
     method = EsMda((4.0, 4.0, 2.0), VALUES, error, 5, inversion)
     whole = perturbed_observation_update(
@@ -122,7 +130,22 @@ def test_that_perturbations_are_fresh_each_step_and_member_and_follow_the_seed()
     assert method.perturbed(0, [0, 1]).tobytes() == drawn[0].tobytes()
 
 
-@pytest.mark.parametrize("error", [DIAGONAL, DENSE], ids=["diagonal", "dense"])
+@pytest.mark.parametrize("error", ERRORS.values(), ids=ERRORS)
+@given(size=st.integers(1, N_OBS))
+def test_that_drawing_part_by_part_gives_the_numbers_that_drawing_at_once_gives(error, size):
+    method = EsMda((2.0, 2.0), VALUES, error, 5)
+    perturb = method.perturb(1, MEMBERS)
+    parts = np.concatenate([perturb(where, part) for where, part in error.parts(size)], axis=1)
+    np.testing.assert_allclose(parts, method.perturbed(1, MEMBERS), rtol=1e-14, atol=1e-15)
+
+
+def test_that_more_observations_leave_the_perturbations_of_the_first_alone_bit_for_bit():
+    more = EsMda((2.0,), np.zeros(200_000), DiagonalCovariance(np.ones(200_000)), 5).perturbed(0, [3, 8])
+    few = EsMda((2.0,), np.zeros(70_000), DiagonalCovariance(np.ones(70_000)), 5).perturbed(0, [3, 8])
+    assert more[:, :70_000].tobytes() == few.tobytes()
+
+
+@pytest.mark.parametrize("error", ERRORS.values(), ids=ERRORS)
 def test_that_perturbations_have_the_mean_of_the_values_and_alpha_times_the_covariance(error):
     n_members = 20_000
     drawn = EsMda((4.0, 4.0), VALUES, error, 5).perturbed(1, range(n_members))
