@@ -7,9 +7,9 @@ a tapered gain over an untapered innovation covariance is unstable where members
 
 References
 ----------
-Lee (2021), arXiv:2105.00506 (powers of correlations). Flowerdew (2015), Tellus A 67, 25257 (signal over
-noise by Fisher's transform). Vishny, Morzfeld, Gwirtz, Bach, Dunbar & Hodyss (2024), Journal of Advances in
-Modeling Earth Systems 16 (an overview, and `daflow.numerics.nice_correction`).
+Lee (2021), Sampling error correction in ensemble Kalman inversion (powers of correlations). Flowerdew (2015),
+Tellus A 67, 25257 (signal over noise by Fisher's transform). Vishny, Morzfeld, Gwirtz, Bach, Dunbar & Hodyss
+(2024), Journal of Advances in Modeling Earth Systems 16 (an overview, and `daflow.numerics.nice_correction`).
 """
 
 from __future__ import annotations
