@@ -1,4 +1,5 @@
 import errno
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from daflow.errors import (
     OutputInvalid,
     StoreError,
 )
-from daflow.execution.carry_out import TASKS, carry_out
+from daflow.execution import carry_out as carrying_out
+from daflow.execution.carry_out import TASKS, carry_out, carry_out_all
 from daflow.names import Phase, Status
 from daflow.records import Task
 from daflow.storage.memory import MemoryStore
@@ -143,3 +145,125 @@ def test_that_a_receipt_that_cannot_be_written_blocks_the_run(run):
 
 def test_that_every_phase_has_its_task():
     assert set(TASKS) == set(Phase)
+
+
+GROUP = [Task(Phase.FORECAST, 0, index) for index in (0, 1, 2, 4)]
+
+
+def drawn(run, **changes):
+    """Return a workbench at which all members can be forecast."""
+    bench = run.bench(**changes)
+    for task in (Task(Phase.TRUTH, 0, 0), *(Task(Phase.PRIOR, 0, index) for index in range(6))):
+        assert carry_out(run.bench(), task).status == Status.OK
+    return bench
+
+
+class Durable(MemoryStore):
+    """Keeps in which order what became durable."""
+
+    def __init__(self, layout, fails_at=""):
+        super().__init__(layout)
+        self.order, self.fails_at = [], fails_at
+
+    @contextmanager
+    def together(self):
+        yield self
+        self.order.append("data")
+        if self.fails_at == "data":
+            raise StoreError("the disk is full")
+
+    def write_receipts(self, outcomes):
+        if len(outcomes) > 1:
+            self.order.append([outcome.task.index for outcome in outcomes])
+            if self.fails_at == "receipts":
+                raise StoreError("the disk is full")
+        super().write_receipts(outcomes)
+
+
+def test_that_the_members_of_a_group_end_as_they_do_alone(run, tmp_path):
+    run.fails = {(1, 0): ModelFailed("diverged"), (4, 0): OutputInvalid("cut short")}
+    alone = ToyRun(tmp_path / "alone", run.fails)
+    outcomes = carry_out_all(drawn(run), GROUP)
+    singly = [carry_out(bench, task) for bench in [drawn(alone)] for task in GROUP]
+    for ours, theirs in zip(outcomes, singly, strict=True):
+        assert (ours.task, ours.status, ours.reason) == (theirs.task, theirs.status, theirs.reason)
+        assert (ours.digest, ours.key) == (theirs.digest, theirs.key)
+        assert run.store.receipt(ours.task) == ours
+    assert run.store.predicted(0).tobytes() == alone.store.predicted(0).tobytes()
+
+
+def test_that_a_group_s_data_are_durable_before_its_receipts_which_are_written_once(run):
+    run.store, begun = Durable(LAYOUT), []
+    outcomes = carry_out_all(drawn(run), GROUP, begun.append)
+    assert run.store.order == ["data", [0, 1, 2, 4]]
+    assert begun == [*GROUP, None]
+    assert all(outcome.seconds >= outcome.figures["write_seconds"] > 0 for outcome in outcomes)
+
+
+@pytest.mark.parametrize("fails_at", ["data", "receipts"])
+def test_that_a_group_that_cannot_be_kept_blocks_the_run_and_is_done_again(run, fails_at):
+    run.store = Durable(LAYOUT, fails_at)
+    (outcome,) = carry_out_all(drawn(run), GROUP)
+    assert (outcome.status, outcome.reason) == (Status.BLOCKED, "the disk is full")
+    assert all(run.store.receipt(task) is None for task in GROUP)
+
+
+def test_that_a_full_disk_ends_a_group_and_what_was_done_before_is_kept(run):
+    run.fails = {(1, 0): StoreError("the disk is full")}
+    outcomes = carry_out_all(drawn(run), GROUP)
+    assert [(o.task, o.status) for o in outcomes] == [(GROUP[0], Status.OK), (GROUP[1], Status.BLOCKED)]
+    assert [run.store.receipt(task) is not None for task in GROUP] == [True, False, False, False]
+    run.fails = {(0, 0): StoreError("the disk is full")}
+    (outcome,) = carry_out_all(drawn(run), GROUP)
+    assert (outcome.task, outcome.status) == (GROUP[0], Status.BLOCKED)
+
+
+def test_that_members_that_take_long_are_handed_back_and_slices_are_not(run, monkeypatch):
+    monkeypatch.setattr(carrying_out, "LONGEST_SECONDS", 0.0)
+    bench = drawn(run)
+    (outcome,) = carry_out_all(bench, GROUP)
+    assert outcome.task == GROUP[0]
+    slices = [Task(Phase.COORDINATES, 0, index) for index in range(LAYOUT.n_slices)]
+    assert [outcome.task for outcome in carry_out_all(bench, slices)] == slices
+
+
+class Many(Model):
+    """Forecasts two members a call; the call itself may fail."""
+
+    together = 2
+
+    def __init__(self, fails, error=None):
+        super().__init__(fails)
+        self.error, self.calls = error, []
+
+    def forecast_many(self, given):
+        self.calls.append([each.member for each in given])
+        if self.error:
+            raise self.error
+        results = []
+        for each in given:
+            try:
+                results.append(self.forecast(each))
+            except ModelFailed as failure:
+                results.append(failure)
+        return results
+
+
+@pytest.mark.parametrize("error", [None, ArithmeticError("of the call")])
+def test_that_a_model_that_takes_several_members_gets_them_and_each_has_its_own_end(run, tmp_path, error):
+    run.fails = {(1, 0): ModelFailed("diverged")}
+    model, alone = Many(run.fails, error), ToyRun(tmp_path / "alone", run.fails)
+    outcomes = carry_out_all(drawn(run, model=model), GROUP)
+    assert model.calls == [[0, 1], [2, 4]]
+    singly = carry_out_all(drawn(alone), GROUP)
+    assert [(o.status, o.reason, o.digest) for o in outcomes] == [
+        (o.status, o.reason, o.digest) for o in singly
+    ]
+    assert set(outcomes[0].figures) == {"model_seconds", "read_seconds", "write_seconds"}
+    assert run.store.predicted(0).tobytes() == alone.store.predicted(0).tobytes()
+
+
+def test_that_members_that_are_timed_are_forecast_alone(run):
+    model = Many({})
+    carry_out_all(drawn(run, model=model, timeout=60.0), GROUP)
+    assert model.calls == []

@@ -9,10 +9,11 @@ from daflow.execution.pools import InlinePool
 from daflow.names import Phase, Status
 from daflow.records import Outcome, Task
 from daflow.runs import facts
-from daflow.runs.decide import Policy
+from daflow.runs.decide import Plan, Policy
 from daflow.runs.driver import Driver
 from daflow.runs.facts import Progress, fold
 from daflow.runs.journal import Journal, read_journal
+from daflow.storage.memory import MemoryStore
 from tests.contracts.toy_run import LAYOUT, N_MEMBERS, N_STEPS, TRUTH_FAILS, ToyRun, failing, plan
 
 
@@ -204,3 +205,115 @@ def test_that_a_driver_whose_journal_fails_says_so_and_loses_nothing(run, refere
         ).run()
     assert drive(run).kind == "finished"
     assert_same_bits(run, reference)
+
+
+@pytest.mark.parametrize("group", [1, 2, 7, None])
+def test_that_the_size_of_groups_does_not_change_a_bit_and_every_task_has_one_receipt(run, reference, group):
+    assert drive(run, group=group).kind == "finished"
+    assert_same_bits(run, reference)
+    assert {o.task for o in run.store.receipts()} == {o.task for o in reference.store.receipts()}
+
+
+def test_that_groups_are_as_large_as_was_asked_and_what_comes_home_together_is_journalled_together(
+    run, monkeypatch
+):
+    bench, sizes, lots = run.bench(), [], []
+
+    def work(tasks):
+        sizes.append((tasks[0].phase, len(tasks)))
+        return carry_out_all(bench, tasks)
+
+    append_all = Journal.append_all
+    monkeypatch.setattr(
+        Journal, "append_all", lambda self, news: (lots.append(len(news)), append_all(self, news))
+    )
+    assert drive(run, pool=InlinePool(work, slots=2), group=4).kind == "finished"
+    assert [size for phase, size in sizes if phase is Phase.FORECAST] == [4, 2] * (N_STEPS + 1)
+    assert [size for phase, size in sizes if phase is Phase.UPDATE] == [LAYOUT.n_slices] * N_STEPS
+    assert lots.count(4) == N_STEPS + 2
+
+
+def test_that_short_tasks_come_to_be_sent_together_unasked(tmp_path):
+    class Quick:
+        slots = 2
+
+        def __init__(self):
+            self.sizes, self.out = [], []
+
+        @property
+        def n_out(self):
+            return len(self.out)
+
+        def submit(self, tasks):
+            self.sizes.append(len(tasks))
+            self.out.append(tasks)
+
+        def wait(self, seconds):
+            return [Outcome(task, Status.OK, 0.001, started=1.0) for task in self.out.pop(0)]
+
+        def sent_back(self):
+            return []
+
+    pool, many = Quick(), Plan(tuple(range(1000)), 0, 1, twin=False, keys={})
+    store = MemoryStore(LAYOUT)
+    with Journal(tmp_path / "journal") as journal:
+        workers = lambda: nullcontext(pool)  # noqa: E731 - they are there already
+        driver = Driver(many, Policy(), store, workers, journal, Progress(), lambda fact, progress: None)
+        assert driver.run().kind == "finished"
+    assert sum(pool.sizes) == 2001
+    assert max(pool.sizes) >= 200
+    assert len(pool.sizes) < 60
+
+
+def test_that_tasks_that_came_back_are_sent_alone(run):
+    bench, sizes = run.bench(), []
+
+    def work(tasks):
+        if tasks[0].phase is Phase.PRIOR:
+            sizes.append(len(tasks))
+        return carry_out_all(bench, tasks[:1] if sizes == [4] else tasks)
+
+    assert drive(run, pool=InlinePool(work), group=4).kind == "finished"
+    assert sizes == [4, 1, 1, 1, 2]
+
+
+def test_that_no_workers_are_called_where_there_is_nothing_to_send(run):
+    def nobody():
+        raise AssertionError
+
+    run.fails = failing(*((member, 0) for member in range(1, N_MEMBERS)))
+    assert drive(run).kind == "too few members"
+    path = run.folder / "journal.jsonl"
+    progress = fold(read_journal(path))
+    progress.take(facts.opened({}))
+    with Journal(path) as journal:
+        driver = Driver(plan(), Policy(), run.store, nobody, journal, progress, lambda fact, progress: None)
+        assert driver.run().kind == "too few members"
+
+
+def test_that_a_run_taken_up_looks_at_no_receipt_that_its_journal_knows(run, monkeypatch):
+    drive(run)
+    path = run.folder / "journal.jsonl"
+    known = [fact for fact in read_journal(path) if fact["fact"] != "stopped"]
+    cut = next(n for n, fact in enumerate(known) if fact["fact"] == "closed" and fact["phase"] == "update")
+    progress, asked = fold(known[: cut - 1]), []
+
+    def receipts_of(phase, step, known):
+        asked.append((phase, step))
+        told = [o for o in run.store.receipts() if (o.task.phase, o.task.step) == (phase, step)]
+        return iter([outcome for outcome in told if not known(outcome.task)])
+
+    monkeypatch.setattr(run.store, "receipts_of", receipts_of)
+    seen = []
+    with Journal(run.folder / "other") as journal:
+        workers = lambda: nullcontext(InlinePool(seen.append))  # noqa: E731 - they are there already
+        watch = lambda fact, progress: seen.append(fact)  # noqa: E731 - it looks on
+        stop = Driver(plan(), Policy(), run.store, workers, journal, progress, watch).run()
+    assert stop.kind == "finished"
+    stages = plan().stages
+    assert asked == list(stages[stages.index((Phase.UPDATE, 0)) :])
+    # One end of the update at hand that the journal had lost, and all of the stages after it.
+    ends = [
+        fact for fact in seen if fact["fact"] == "ended" and (fact["phase"], fact["step"]) == ("update", 0)
+    ]
+    assert len(ends) == 1

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daflow.errors import JournalError, StoreError
-from daflow.runs.journal import Journal, read_journal
+from daflow.runs.journal import Journal, read_journal, whole_facts
 
 WORDS = st.text(max_size=10)
 FACTS = st.builds(
@@ -126,3 +126,56 @@ def test_that_a_journal_that_cannot_be_opened_is_an_error_with_a_cure(tmp_path):
     with pytest.raises(StoreError, match="cannot write the journal") as error:
         Journal(tmp_path / "absent" / "journal")
     assert "daflow resume" in error.value.do
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.lists(st.lists(FACTS, max_size=4), max_size=4))
+def test_that_facts_appended_together_are_facts_appended_one_by_one(tmp_path_factory, lots):
+    folder = tmp_path_factory.mktemp("run")
+    with Journal(folder / "together") as journal:
+        for lot in lots:
+            journal.append_all(lot)
+    written(folder / "one by one", [fact for lot in lots for fact in lot])
+    assert (folder / "together").read_bytes() == (folder / "one by one").read_bytes()
+
+
+def test_that_facts_appended_together_are_made_durable_once_and_none_costs_none(tmp_path, monkeypatch):
+    synced = []
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (synced.append(descriptor), real(descriptor)))
+    with Journal(tmp_path / "journal") as journal:
+        synced.clear()
+        journal.append_all([])
+        assert synced == []
+        journal.append_all([{"fact": f"{number}"} for number in range(50)])
+        assert len(synced) == 1
+
+
+def test_that_of_facts_appended_together_a_full_disk_takes_none(tmp_path):
+    facts = [{"fact": f"{number}", "reason": "x" * 40} for number in range(3)]
+    path = tmp_path / "journal"
+    with Journal(path) as journal:
+        journal.append({"fact": "one"})
+        before = path.read_bytes()
+        for room in range(0, 190, 9):
+            with largest_file(len(before) + room), pytest.raises(StoreError):
+                journal.append_all(facts)
+            assert path.read_bytes() == before
+        journal.append_all(facts)
+    assert read_journal(path) == [{"fact": "one"}, *facts]
+
+
+def test_that_a_journal_opened_where_its_facts_are_known_to_end_is_the_same(tmp_path):
+    for name in ("read", "told"):
+        path = written(tmp_path / name, [{"fact": "one"}, {"fact": "two"}])
+        path.write_bytes(path.read_bytes() + b'{"fact":"to')
+        with Journal(path, whole_facts(path)[1] if name == "told" else None) as journal:
+            journal.append({"fact": "three"})
+        assert [fact["fact"] for fact in read_journal(path)] == ["one", "two", "three"]
+
+
+def test_that_two_facts_in_one_line_are_none(tmp_path):
+    path = tmp_path / "journal"
+    path.write_bytes(b'{"fact":"one"},{"fact":"two"}\n')
+    with pytest.raises(JournalError, match="line 1"):
+        read_journal(path)

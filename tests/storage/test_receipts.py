@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from daflow.errors import StoreError
 from daflow.names import Phase, Status
 from daflow.records import Outcome, Task
-from daflow.storage.receipts import read_receipt, read_receipts, write_receipts
+from daflow.storage import receipts
+from daflow.storage.receipts import read_receipt, read_receipts, read_stage, write_receipts
 
 FINITE = st.floats(allow_nan=False)
 OUTCOMES = st.builds(
@@ -79,3 +80,63 @@ def test_that_a_full_disk_leaves_no_receipt(small_disk, fill):
     with pytest.raises(StoreError):
         write_receipts(small_disk / "receipts", [OUTCOME])
     assert list(read_receipts(small_disk / "receipts")) == []
+
+
+def group(indices, attempt=0):
+    return [
+        Outcome(Task(Phase.FORECAST, 1, index, attempt), Status.OK, digest=f"{index}") for index in indices
+    ]
+
+
+def names(root):
+    return sorted(path.name for path in root.rglob("*.json"))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sets(st.tuples(st.integers(-1, 60), st.integers(0, 2)), max_size=50))
+def test_that_receipts_written_together_come_back_each_in_few_files(tmp_path_factory, addresses):
+    root = tmp_path_factory.mktemp("receipts")
+    outcomes = [
+        Outcome(Task(Phase.PRIOR, 0, *address), Status.OK, digest=f"{address}") for address in addresses
+    ]
+    write_receipts(root, outcomes)
+    assert {o.task: o for o in read_receipts(root)} == {o.task: o for o in outcomes}
+    assert {o.task: o for o in read_stage(root, Phase.PRIOR, 0)} == {o.task: o for o in outcomes}
+    for outcome in outcomes[:5]:
+        assert read_receipt(root, outcome.task) == outcome
+    assert read_receipt(root, Task(Phase.PRIOR, 0, 61, 0)) is None
+    assert all(len(name) < 180 for name in names(root))
+    # Up to 62 numbers have at most 31 runs, and there are three attempts.
+    assert len(names(root)) <= 3 * 4
+
+
+def test_that_a_name_tells_which_tasks_a_file_is_about(tmp_path):
+    write_receipts(tmp_path, group([4]))
+    write_receipts(tmp_path, group([*range(12), 13, *range(20, 30)], attempt=1))
+    write_receipts(tmp_path, [])
+    assert names(tmp_path) == ["00000..00011+00013+00020..00029-1.json", "00004-0.json"]
+
+
+def test_that_files_of_which_every_task_is_known_are_not_opened(tmp_path, monkeypatch):
+    for first in range(0, 40, 10):
+        write_receipts(tmp_path, group(range(first, first + 10)))
+    write_receipts(tmp_path, group([40]))
+    (tmp_path / "step=1" / "forecast" / "a note of the user.json").write_text("{")
+    opened = []
+    read = receipts._read
+    monkeypatch.setattr(receipts, "_read", lambda path: (opened.append(path.name), read(path))[1])
+    assert list(read_stage(tmp_path, Phase.FORECAST, 1, lambda task: True)) == []
+    assert opened == []
+    found = read_stage(tmp_path, Phase.FORECAST, 1, lambda task: task.index not in {17, 40})
+    assert {outcome.task.index for outcome in found} == {*range(10, 20), 40}
+    assert sorted(opened) == ["00010..00019-0.json", "00040-0.json"]
+    assert list(read_stage(tmp_path, Phase.UPDATE, 1)) == []
+
+
+def test_that_a_group_s_receipt_cut_anywhere_is_named_with_a_cure(tmp_path):
+    write_receipts(tmp_path, group([0, 1]))
+    path = next(tmp_path.rglob("*.json"))
+    for length in range(path.stat().st_size - 1, -1, -7):
+        os.truncate(path, length)
+        with pytest.raises(StoreError, match="cannot be read"):
+            list(read_receipts(tmp_path))

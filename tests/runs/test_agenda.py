@@ -1,0 +1,138 @@
+from collections import Counter
+from typing import ClassVar
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from daflow.names import Phase, Status
+from daflow.records import Outcome, Task
+from daflow.runs import facts
+from daflow.runs.agenda import Agenda
+from daflow.runs.decide import Close, Dispatch, Plan, Policy, decide
+from daflow.runs.facts import Progress, fold
+
+MEMBERS = (0, 1, 3, 4)
+PLAN = Plan(MEMBERS, n_steps=1, n_slices=3, twin=False, keys={})
+POLICIES = st.builds(Policy, st.integers(0, 2), min_members=st.integers(1, 4), stop_on_failure=st.booleans())
+MOVES = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["send", "send", "end", "end", "end", "end badly", "back", "late", "late", "open", "close"]
+        ),
+        st.integers(0, 7),
+        st.sampled_from([Status.LOST, Status.INVALID, Status.FAILED, Status.BLOCKED, Status.LOST]),
+    ),
+    max_size=40,
+)
+
+
+class Played:
+    """An agenda, and the tasks that are out as anybody else would keep them."""
+
+    def __init__(self, policy):
+        self.policy = policy
+        self.agenda = Agenda(Progress(), PLAN, policy)
+        self.out, self.ended = [], []
+
+    def play(self, move, number, status):
+        match move:
+            case "send":
+                self.out += self.agenda.send(number % 3 + 1)
+            case "end" | "end badly" if self.out:
+                task = self.out.pop(number % len(self.out))
+                self.ended.append(task)
+                self.agenda.home(task)
+                self.take(task, Status.OK if move == "end" else status)
+            case "back" if self.out:
+                self.agenda.home(self.out.pop(number % len(self.out)))
+            case "late" if self.ended:  # of an attempt that had been given up, or is told twice
+                self.take(self.ended[number % len(self.ended)], Status.OK if number > 3 else status)
+            case "open":
+                self.agenda.take(facts.opened({}, retry_failed=number > 3))
+            case "close":
+                settled = self.agenda.settled()
+                if isinstance(settled, Close):
+                    self.agenda.take(facts.closed(settled.stage, settled.survivors))
+
+    def take(self, task, status):
+        self.agenda.take(facts.ended(Outcome(task, status, reason="because")))
+
+
+@settings(max_examples=150, deadline=None)
+@given(POLICIES, MOVES)
+def test_that_an_agenda_says_after_any_history_what_the_whole_journal_says(policy, moves):
+    played = Played(policy)
+    for move in moves:
+        played.play(*move)
+        agenda = played.agenda
+        assert agenda.decision() == decide(agenda.progress, PLAN, policy, played.out)
+        afresh = Agenda(agenda.progress, PLAN, policy)
+        assert decide(agenda.progress, PLAN, policy) == afresh.decision()
+        assert len(set(played.out)) == len(played.out)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=10), st.randoms())
+def test_that_every_task_is_sent_once_in_the_order_of_its_number_whatever_the_sizes(sizes, random):
+    agenda = Agenda(fold([facts.closed((Phase.COORDINATES, 0), MEMBERS)]), PLAN, Policy())
+    sent = [task for size in sizes for task in agenda.send(size)]
+    assert [task.index for task in sent] == list(MEMBERS)[: sum(sizes)]
+    back = random.sample(sent, len(sent) // 2)
+    for task in back:
+        agenda.home(task)
+        agenda.home(task)
+    again = agenda.send(len(back))
+    assert set(again[: len(back)]) <= {*back, *(Task(Phase.PRIOR, 0, index) for index in MEMBERS)}
+    assert not set(again) & (set(sent) - set(back))
+
+
+class Counting(dict):
+    """A dictionary that counts how often it is looked into."""
+
+    looks: ClassVar = Counter()
+
+    def get(self, key, default=None):
+        self.looks["get"] += 1
+        return super().get(key, default)
+
+
+def looks_a_fact(n_members, monkeypatch):
+    """Return how often policy and progress are asked while one outcome after the other is taken."""
+    plan = Plan(tuple(range(n_members)), n_steps=1, n_slices=3, twin=False, keys={})
+    progress = fold([facts.closed((Phase.COORDINATES, 0), plan.members)])
+    agenda = Agenda(progress, plan, Policy(retries=1))
+    asked = Counter()
+    gives_up = Policy.gives_up
+    monkeypatch.setattr(Policy, "gives_up", lambda *a: (asked.update(["asked"]), gives_up(*a))[1])
+    progress.failures, progress.done = Counting(progress.failures), Counting(progress.done)
+    Counting.looks.clear()
+    tasks = agenda.send(n_members)
+    for task in tasks:
+        agenda.home(task)
+        status = Status.LOST if task.index % 7 == 0 else Status.OK
+        agenda.take(facts.ended(Outcome(task, status)))
+        agenda.settled()
+    return (asked.total() + Counting.looks.total()) / n_members
+
+
+def test_that_an_outcome_costs_the_same_however_many_members_there_are(monkeypatch):
+    few = looks_a_fact(10, monkeypatch)
+    monkeypatch.undo()
+    assert looks_a_fact(1000, monkeypatch) == pytest.approx(few, rel=0.3)
+
+
+def test_that_tasks_of_a_stage_before_do_not_hold_up_the_next():
+    agenda = Agenda(fold([]), PLAN, Policy())
+    first, *others = agenda.send(3)
+    agenda.take(facts.ended(Outcome(first, Status.LOST)))
+    for task in others:
+        agenda.home(task)
+        agenda.take(facts.ended(Outcome(task, Status.OK)))
+    agenda.take(facts.ended(Outcome(first, Status.OK)))  # it had been done all the same
+    closed = agenda.settled()
+    assert isinstance(closed, Close)
+    agenda.take(facts.closed(closed.stage, closed.survivors))
+    decision = agenda.decision()
+    assert isinstance(decision, Dispatch)
+    assert [task.index for task in decision.tasks] == list(MEMBERS)
