@@ -70,6 +70,10 @@ class Layout:
     n_obs: int
     slice_size: int
     dtype: str = "float64"
+    codec: str = "none"
+    """How the chunks of steps are compressed."""
+    sharding: str = "none"
+    """``aligned``: chunks that one task writes lie in one file."""
 
     @property
     def n_state(self) -> int:

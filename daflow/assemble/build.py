@@ -96,6 +96,8 @@ def layout_of(workflow: Workflow, n_obs: int) -> Layout:
         n_obs,
         workflow.layout_slice_size(),
         workflow.storage.dtype,
+        workflow.storage.codec,
+        workflow.storage.sharding,
     )
 
 

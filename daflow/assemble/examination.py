@@ -110,7 +110,8 @@ def examine(
     """
     seen = None if workflow is None else preview(workflow)
     own = () if seen is None else (_chunk_bytes(seen),)
-    speed = None if n_bytes is None else measure(folder, n_bytes, (*CHUNK_SIZES, *own), watch)
+    packed = ("none", "none") if workflow is None else (workflow.storage.codec, workflow.storage.sharding)
+    speed = None if n_bytes is None else measure(folder, n_bytes, (*CHUNK_SIZES, *own), watch, packed)
     disk = disk_of(folder) if speed is None else speed.disk
     machine = machine_here()
     fit = None if seen is None else _fit(seen, speed)

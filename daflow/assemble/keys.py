@@ -25,6 +25,10 @@ def stage_keys(workflow: Workflow, n_steps: int) -> dict[Stage, str]:
         "slice_size": workflow.layout_slice_size(),
         "dtype": plain["storage"]["dtype"],
     }
+    # Added to what there was before these settings were, so that older runs keep their keys.
+    layout |= {
+        name: plain["storage"][name] for name in ("codec", "sharding") if plain["storage"][name] != "none"
+    }
     # How many members a call forecasts is a matter of speed: each of them ends up with the same bits.
     plain["model"].pop("together", None)
     members = list(workflow.ensemble.members)

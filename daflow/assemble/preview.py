@@ -10,6 +10,7 @@ import numpy as np
 from daflow.assemble.build import alphas_of, layout_of
 from daflow.assemble.folder import look_at
 from daflow.config.schema import Workflow
+from daflow.storage.zarr_rows import files_a_step
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +30,10 @@ class Preview:
     forecasts: int
     """How often the model runs."""
     store_bytes: int
-    """What all steps' arrays take on disk."""
+    """What all steps' arrays take on disk, before compression."""
     store_files: int
     step_files: int
-    """What one step's parameters are in."""
+    """What one step's parameters are in, after the prior's."""
     item_bytes: int
     """What a number of the state takes on disk."""
     slab_bytes: int
@@ -69,8 +70,8 @@ def preview(workflow: Workflow) -> Preview:
         layout.slice_size,
         n_members * (n_steps + 1),
         row * n_members * (n_steps + 1),
-        (layout.n_slices + 1) * n_members * (n_steps + 1),
-        layout.n_slices * n_members,
+        sum(files_a_step(layout, step, n_members) + n_members for step in range(n_steps + 1)),
+        files_a_step(layout, 1, n_members),
         item,
         layout.slice_size * n_members * 8,
     )

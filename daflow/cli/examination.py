@@ -71,7 +71,9 @@ def _disk(disk: Disk) -> Table:
 
 
 def _speeds(speed: DiskSpeed) -> Table:
-    table = Table(title="speed", title_justify="left", title_style="bold", box=None)
+    codec, sharding = speed.packed
+    packed = "" if speed.packed == ("none", "none") else f" with codec {codec}, sharding {sharding}"
+    table = Table(title=f"speed{packed}", title_justify="left", title_style="bold", box=None)
     table.add_column("way to store")
     for name in ("write MB/s", "read MB/s", "of raw"):
         table.add_column(name, justify="right")

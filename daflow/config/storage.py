@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
 import numpy as np
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from daflow.config.section import InputPath, Section, kind_of_value
+from daflow.config.section import InputPath, Problem, Section, kind_of_value, refuse
 
 LARGEST_SLAB: Final = 100 * 2**20
 """Bytes of a slice of all members in memory, as the float64 that updates compute in."""
 LARGEST_CHUNK: Final = 4 * 2**20
 """Bytes of a slice of one member on disk."""
+LARGEST_COMPRESSED: Final = 2**31 - 4096
+"""Bytes of a chunk that Blosc takes, less what it adds."""
 SMALLEST_SLICE: Final = 2**14
 """Numbers; below this, opening files costs more than what is in them."""
 FEWEST_SLICES: Final = 8
@@ -33,6 +35,23 @@ class StorageSettings(Section):
     dtype: Literal["float64", "float32"] = Field(
         default="float64", description="How states are stored; updates compute in float64 either way."
     )
+    codec: Literal["none", "lz4", "zstd"] = Field(
+        default="none",
+        description="How the chunks of steps are compressed; floats hardly get smaller, and all gets slower.",
+    )
+    sharding: Literal["none", "aligned"] = Field(
+        default="none",
+        description="A file a chunk, or one for all chunks that a task writes (aligned): fewer, but slower.",
+    )
+
+    @model_validator(mode="after")
+    def _codec_takes_the_chunk(self) -> Self:
+        if self.codec != "none" and isinstance(self.slice_size, int):
+            most = LARGEST_COMPRESSED // np.dtype(self.dtype).itemsize
+            if self.slice_size > most:
+                what = f"more than the codec {self.codec} takes in one chunk"
+                refuse([Problem("slice_size", what, self.slice_size, f"1 to {most}, auto, or codec: none")])
+        return self
 
 
 def slice_size(n_state: int, n_members: int, dtype: str) -> int:

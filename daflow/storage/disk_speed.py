@@ -70,6 +70,8 @@ class DiskSpeed:
 
     disk: Disk
     speeds: tuple[Speed, ...]
+    packed: tuple[str, str]
+    """Codec and sharding of the chunks."""
     n_bytes: int
     """Written in all."""
     seconds: float
@@ -102,7 +104,11 @@ Way = Callable[[Path, int], _Turn]
 
 
 def measure(
-    folder: Path, n_bytes: int, chunk_sizes: Sequence[int] = CHUNK_SIZES, watch: Watch = lambda *_: None
+    folder: Path,
+    n_bytes: int,
+    chunk_sizes: Sequence[int] = CHUNK_SIZES,
+    watch: Watch = lambda *_: None,
+    packed: tuple[str, str] = ("none", "none"),
 ) -> DiskSpeed:
     """Measure the disk under a folder.
 
@@ -116,6 +122,8 @@ def measure(
         Bytes of the chunks to try.
     watch
         Told of each turn before it begins.
+    packed
+        Codec and sharding of the chunks; what is compressed is noise, which is the worst case.
 
     Raises
     ------
@@ -132,7 +140,7 @@ def measure(
     ways: list[tuple[str, int, Way]] = [
         (RAW, 0, partial(_one_file, DIRECT if disk.direct else 0)),
         (BUFFERED, 0, partial(_one_file, 0)),
-        *((CHUNKS, size, partial(_by_chunks, size)) for size in sizes),
+        *((CHUNKS, size, partial(_by_chunks, size, packed)) for size in sizes),
     ]
     rounds: list[list[_Turn]] = []
     with scratch(folder) as own:
@@ -150,7 +158,7 @@ def measure(
         for position, (way, size, _) in enumerate(ways)
     )
     written = sum(turn.n_bytes for turns in rounds for turn in turns)
-    return DiskSpeed(disk, speeds, written, time.perf_counter() - start)
+    return DiskSpeed(disk, speeds, packed, written, time.perf_counter() - start)
 
 
 def told(way: str, chunk_bytes: int) -> str:
@@ -248,27 +256,28 @@ def _blocks(
     return done, time.perf_counter() - start
 
 
-def _by_chunks(size: int, place: Path, n_bytes: int) -> _Turn:
+def _by_chunks(size: int, packed: tuple[str, str], place: Path, n_bytes: int) -> _Turn:
     """Write and read slices as the updates of a run do."""
     n_rows = max(1, min(MOST_ROWS, n_bytes // size))
     n_slices = max(1, min(n_bytes // size, MOST_FILES) // n_rows)
     slice_size = size // 8
     state = Variable("state", ("cell",), (n_slices * slice_size,), 0)
-    layout = Layout((state,), n_rows, 1, slice_size)
+    layout = Layout((state,), n_rows, 1, slice_size, "float64", *packed)
     make_folder(place / "ensemble.zarr")
     store = ZarrStore(place / "ensemble.zarr", place / "receipts", layout)
-    store.create_step(0)
+    step = 1  # what an update writes, and the next one reads
+    store.create_step(step)
     slab = store.slab(n_rows)
     slab[:] = np.random.default_rng(0).standard_normal(slab.shape)
     start, done = time.perf_counter(), 0
     while done < n_slices and time.perf_counter() - start < LONGEST:
-        store.write_slice(0, layout.slice(done), range(n_rows), slab)
+        store.write_slice(step, layout.slice(done), range(n_rows), slab)
         done += 1
     written = time.perf_counter() - start
     forget(place)
     start = time.perf_counter()
     for index in range(done):
-        store.read_slice(0, layout.slice(index), range(n_rows), slab)
+        store.read_slice(step, layout.slice(index), range(n_rows), slab)
     return _Turn(done * slab.nbytes, written, time.perf_counter() - start)
 
 

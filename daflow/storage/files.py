@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -13,6 +14,8 @@ from daflow.errors import StoreError
 
 PARTIAL = ".partial"
 """What a file being written ends in; a reader never looks at one."""
+_LEFT = re.compile(rf"\..*{re.escape(PARTIAL)}|.*\.[0-9a-f]{{32}}{re.escape(PARTIAL)}")
+"""The names of ours, and of those that zarr writes."""
 
 
 @contextmanager
@@ -95,7 +98,7 @@ def remove_partials(root: Path) -> int:
     Only for a run that has no writers: its driver calls this before it sends the first task.
     """
     with store_errors("clean", root):
-        partials = list(root.rglob(f".*{PARTIAL}"))
+        partials = [found for found in root.rglob(f"*{PARTIAL}") if _LEFT.fullmatch(found.name)]
         for partial in partials:
             if partial.is_dir():
                 shutil.rmtree(partial)

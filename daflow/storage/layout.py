@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,13 +22,14 @@ from daflow.ports import SlicePoints
 from daflow.records import Layout, StateSlice
 from daflow.storage.checksums import Checksum
 from daflow.storage.files import sync_file, sync_folder
+from daflow.storage.zarr_rows import EVERY_CHUNK
 
 STATE_GROUP = "state"
 AXES = ("x", "y", "z")
 LARGEST_OBS_CHUNK = 2**19
 """4 MiB of float64."""
-EVERY_CHUNK: Final[Any] = {"write_empty_chunks": True}
-"""A chunk that equals the fill value is a result as well: its file says that it was written."""
+PLAIN: Final[Mapping[str, Any]] = {"compressors": None, "shards": None}
+"""A file of bare numbers a chunk."""
 
 
 def obs_chunk(layout: Layout) -> int:
@@ -35,8 +37,13 @@ def obs_chunk(layout: Layout) -> int:
     return max(1, min(layout.n_obs, LARGEST_OBS_CHUNK))
 
 
-def create_group(root: Path, name: str, layout: Layout, n_rows: int) -> None:
-    """Make the arrays of one step, empty (NaN); arrays that are there already stay as they are."""
+def create_group(
+    root: Path, name: str, layout: Layout, n_rows: int, packed: Mapping[str, Any] = PLAIN
+) -> None:
+    """Make the arrays of one step, empty (NaN); arrays that are there already stay as they are.
+
+    ``packed`` says what becomes of the chunks of the parameters: ``compressors`` and ``shards``, for zarr.
+    """
     group = zarr.open_group(root, mode="a", zarr_format=3).require_group(name)
     if PREDICTED in group:  # made last: the others are there as well
         return
@@ -47,7 +54,8 @@ def create_group(root: Path, name: str, layout: Layout, n_rows: int) -> None:
     members = _array(group, MEMBER, (n_rows,), (n_rows,), dtype="int64", dims=(MEMBER,), fill=-1)
     members[:] = np.arange(n_rows)
     shape = (n_rows, layout.n_state)
-    _array(group, PARAMETERS, shape, (1, layout.slice_size), dtype=layout.dtype, dims=(MEMBER, STATE))
+    dims = (MEMBER, STATE)
+    _array(group, PARAMETERS, shape, (1, layout.slice_size), dtype=layout.dtype, dims=dims, packed=packed)
     _array(
         group, PREDICTED, (n_rows, layout.n_obs), (1, obs_chunk(layout)), dtype="float64", dims=(MEMBER, OBS)
     )
@@ -108,6 +116,7 @@ def _array(  # noqa: PLR0913 - the fields of an array's metadata
     dtype: str,
     dims: tuple[str, ...],
     fill: float = np.nan,
+    packed: Mapping[str, Any] = PLAIN,
 ) -> zarr.Array[Any]:
     """Make an array of bare little-endian numbers: the mantissas of a model's floats do not compress."""
     return group.create_array(
@@ -116,9 +125,9 @@ def _array(  # noqa: PLR0913 - the fields of an array's metadata
         chunks=tuple(max(1, n) for n in chunks),
         dtype=dtype,
         fill_value=fill,
-        compressors=None,
         filters=None,
         dimension_names=dims,
         config=EVERY_CHUNK,
         overwrite=True,
+        **packed,
     )

@@ -26,6 +26,8 @@ from daflow.storage.observations import read_observations, write_observations
 from daflow.storage.pieces import rechunked
 from daflow.storage.receipts import read_receipt, read_receipts, read_stage, write_receipts
 
+from daflow.storage.zarr_rows import ZarrRows, is_plain, packing
+
 
 class ZarrStore:
     """Chunked zarr arrays in a folder, one writer a chunk; see `daflow.ports.Store`.
@@ -44,6 +46,7 @@ class ZarrStore:
         self.root, self._receipts, self._layout = root, receipts, layout
         self._access = FileAccess()
         self._shared: Batch | None = None
+        self._opened: dict[int, ZarrRows] = {}
 
     @property
     def layout(self) -> Layout:
@@ -53,7 +56,8 @@ class ZarrStore:
     def create_step(self, step: int) -> None:
         """Make the arrays of a step; making them again changes nothing."""
         with store_errors("make arrays in", self.root):
-            arrays.create_group(self.root, self._group(step, 0), self._layout, self._layout.n_members)
+            n_members, packed = self._layout.n_members, packing(self._layout, step)
+            arrays.create_group(self.root, self._group(step, 0), self._layout, n_members, packed)
             if step == 0:
                 arrays.create_group(self.root, self._group(0, TRUTH), self._layout, 1)
                 arrays.create_coordinates(self.root, self._layout)
@@ -183,6 +187,8 @@ class ZarrStore:
 
     def _parameters(self, step: int, member: int) -> Rows:
         path = self.root / self._group(step, member) / PARAMETERS
+        if not (is_plain(self._layout) or member == TRUTH):
+            return self._opened.setdefault(step, ZarrRows(path))
         return ChunkFiles(path, self._layout.slice_size, self._layout.dtype, self._access)
 
     def _predicted(self, step: int, member: int) -> Rows:

@@ -98,7 +98,9 @@ def test_that_a_workflow_that_does_not_fit_is_told_so(monkeypatch, path, overrid
     assert any(said in finding for finding in findings), findings
 
 
-def test_that_a_workflow_is_told_its_sizes_and_the_seconds_of_an_update(tmp_path, path):
+def test_that_a_workflow_is_told_its_sizes_and_the_seconds_of_an_update(tmp_path, path, monkeypatch):
+    monkeypatch.setattr("daflow.storage.disk_speed.MOST_ROWS", 10)
+    monkeypatch.setattr("daflow.storage.disk_speed.MOST_FILES", 20)
     found = examine(tmp_path, 100 * 2**20, load_workflow(path, ["storage.slice_size=9"]))
     fit = found.fit
     assert (fit.chunk_bytes, fit.step_bytes, fit.step_files) == (72, 6 * 9 * 8, 6)
@@ -125,5 +127,5 @@ def test_that_a_workflow_that_cannot_be_used_is_refused_before_the_disk_is_tried
 def test_that_the_smallest_chunks_are_named_that_come_near_the_best():
     shares = {2**16: 0.1, 2**18: 0.6, 2**20: 0.81, 2**22: 0.9}
     speeds = tuple(Speed(CHUNKS, size, 1e9, 1e9, share) for size, share in shares.items())
-    speed = DiskSpeed(GOOD, (Speed("raw", 0, 1e9, 1e9, 1.0), *speeds), 0, 0.0)
+    speed = DiskSpeed(GOOD, (Speed("raw", 0, 1e9, 1e9, 1.0), *speeds), ("none", "none"), 0, 0.0)
     assert enough(speed).chunk_bytes == 2**20

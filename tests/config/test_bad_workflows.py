@@ -236,6 +236,19 @@ BAD: list[tuple[str, str, str, list[str]]] = [
     ("seed: 7", "policy: {retries: -1}", "policy.retries", ["at least 0"]),
     ("seed: 7", "policy: {on_failure: clone}", "policy.on_failure", ["drop, stop"]),
     ("seed: 7", "storage: {slice_size: 0}", "storage.slice_size", ["at least 1"]),
+    ("seed: 7", "storage: {codec: lzma}", "storage.codec", ["'lzma'", "none, lz4, zstd"]),
+    (
+        "seed: 7",
+        "storage: {sharding: align}",
+        "storage.sharding",
+        ["did you mean 'aligned'", "none, aligned"],
+    ),
+    (
+        "seed: 7",
+        "storage: {codec: zstd, slice_size: 300000000}",
+        "storage.slice_size",
+        ["1 to 268434944", "codec: none"],
+    ),
     ("seed: 7", "storage: {slice_size: big}", "storage.slice_size", ["'auto' or a whole number"]),
     ("seed: 7", "storage: {dtype: float16}", "storage.dtype", ["float64, float32"]),
     (
