@@ -3,6 +3,10 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PEERS := build/peers
+
+# What `make bench` can be told: see tests/benchmarks/README.md.
+export SCALE ROUNDS BYTES FOLDER
 
 # Public data that some workflows use; not part of the project (workflows/egg/README.md tells where to get them).
 export DAFLOW_DATA ?= $(abspath ../shared/data)
@@ -26,8 +30,11 @@ format: $(READY)  ## put the code in order
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY)  ## measure what daflow exists for against the limits of this machine
-	$(BIN)/pytest tests/benchmarks --benchmark-enable --benchmark-only --benchmark-min-rounds=5
+bench: $(PEERS)/.ready  ## measure daflow beside its limits and its peers: tests/benchmarks/README.md
+	HOME=$(abspath $(PEERS)) OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 \
+	$(PEERS)/bin/pytest tests/benchmarks/test_contests.py $(if $(CASES),-k "$(CASES)") -q -s -W default --timeout=0 \
+		--benchmark-enable --benchmark-columns=median,rounds --benchmark-json=build/measured.json
+	PYTHONPATH=tests/benchmarks $(PEERS)/bin/python -m side_by_side.page build/measured.json
 
 clean:
 	rm -rf $(VENV) build *.egg-info
@@ -35,4 +42,9 @@ clean:
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+$(PEERS)/.ready: pyproject.toml constraints.txt tests/benchmarks/peers.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --constraint constraints.txt --requirement tests/benchmarks/peers.txt --editable ".[test]"
 	touch $@

@@ -1,0 +1,76 @@
+"""daflow's own updates, by the port that a worker calls them through."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from side_by_side.contest import Contender
+from side_by_side.problems import Field, FloatArray, Problem
+
+from daflow.methods import EsMda, Locality
+from daflow.numerics.covariance import Covariance, DiagonalCovariance
+from daflow.numerics.localization import DistanceTaper
+from daflow.numerics.observation_blocks import Perturb
+from daflow.ports import Method, SlicePoints
+
+
+@dataclass(frozen=True, eq=False)
+class FedEsMda(EsMda):
+    """ES-MDA with the perturbations that the peers are given as well."""
+
+    observed: FloatArray | None = None
+    """(n_members, n_obs)"""
+
+    def perturb(self, step: int, members: Sequence[int]) -> Perturb:
+        """Return what tells each member the observations that it is to see."""
+        given = self.observed
+        return super().perturb(step, members) if given is None else lambda where, _: given[:, where]
+
+
+def fed_es_mda(problem: Problem, locality: Locality | None = None) -> Method:
+    """Return ES-MDA of one step that perturbs the observations as the problem says."""
+    error = DiagonalCovariance(problem.variances)
+    return FedEsMda((1.0,), problem.values, error, 1, locality=locality, observed=problem.perturbed)
+
+
+def es_mda(problem: Problem, error: Covariance | None = None) -> Method:
+    """Return ES-MDA of one step as a run has it."""
+    return EsMda((1.0,), problem.values, error or DiagonalCovariance(problem.variances), 1)
+
+
+def locality(field: Field, *, tapers_gain: bool) -> Locality:
+    """Return the taper of a field, as a workflow says it."""
+    length = field.reach / 2.0
+    return Locality(
+        tapers="gain" if tapers_gain else "cross_covariance",
+        obs_points=_placed(field.obs_points),
+        kind_codes=np.zeros(field.n_obs, np.int64),
+        rules={(0, 0): DistanceTaper("gaspari_cohn", (length, length, None))},
+    )
+
+
+def points_of(field: Field) -> SlicePoints:
+    """Return where the numbers of a field lie."""
+    return SlicePoints(np.zeros(field.n_state, np.int64), _placed(field.points))
+
+
+def _placed(points: FloatArray) -> FloatArray:
+    return np.column_stack([points, np.full(len(points), np.nan)])
+
+
+def updated(problem: Problem, name: str, method: Method, note: str = "") -> Contender:
+    """Return a step's preparation and the update of the whole state as one slice, in place.
+
+    What is found once a run, where the slice lies, is not timed.
+    """
+    places = method.localize(lambda: points_of(problem)) if isinstance(problem, Field) else {}
+
+    def update() -> None:
+        factors = method.prepare(0, range(problem.n_members), lambda a, b: problem.predicted[:, a:b].copy())
+        method.apply(factors, places, problem.buffer)
+
+    fed = getattr(method, "observed", None) is not None
+    result = (lambda: problem.buffer) if fed else None
+    return Contender(name, update, problem.refill, result=result, note=note)

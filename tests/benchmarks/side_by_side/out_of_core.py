@@ -1,0 +1,148 @@
+"""An update from disk to disk, larger than memory wants to be, beside the disk itself."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from side_by_side.contest import Aim, Case, Contender
+from side_by_side.raw_disk import copy_by_threads, forget, write_files
+from side_by_side.runs import Stages, made, workers
+
+from daflow.assemble.build import bench_of
+from daflow.assemble.launch import _ready_store, drive
+from daflow.execution.carry_out import carry_out
+from daflow.execution.workbench import Workbench
+from daflow.names import Phase, Status
+from daflow.records import Task
+
+RAW = "raw direct read and write"
+THREADS_OURS = "daflow, threads in one worker"
+RUN_OURS = "daflow run, 2 workers"
+PIECE = 2**20
+WORKERS = 2
+
+
+def _filled(place: Path, n_state: int, n_members: int, dtype: str) -> Workbench:
+    """Return the workbench of a run that has come to its first update."""
+    run = made(place, n_state=n_state, n_members=n_members, storage={"dtype": dtype})
+    store = _ready_store(run)
+    bench = bench_of(run.workflow, run.folder, run.n_obs)
+    numbers = np.random.default_rng(1).standard_normal(min(PIECE, n_state))
+
+    def fill(member: int) -> None:
+        sizes = (min(PIECE, n_state - start) for start in range(0, n_state, PIECE))
+        store.write_member(0, member, (numbers[:size] + member for size in sizes))
+
+    fill(-1)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(fill, range(n_members)))
+    _done(carry_out(bench, Task(Phase.TRUTH, 0, 0)))
+    for member in range(n_members):
+        _done(carry_out(bench, Task(Phase.FORECAST, 0, member)))
+    store.write_survivors(0, range(n_members))
+    _done(carry_out(bench, Task(Phase.PREPARE, 0, 0)))
+    return bench
+
+
+def _done(outcome: object) -> None:
+    if getattr(outcome, "status", None) != Status.OK:
+        raise RuntimeError(outcome)
+
+
+def by_threads(place: Path, n_bytes: float, n_members: int, dtype: str, threads: int) -> Sequence[Contender]:
+    """Return the disk, and the update tasks of a run dealt to threads."""
+    n_state = int(n_bytes) // np.dtype(dtype).itemsize // n_members
+    bench = _filled(place, n_state, n_members, dtype)
+    root = bench.folder / "ensemble.zarr"
+    chunks = sorted((root / "step=0" / "parameters" / "c").rglob("*/*"))
+    slices = range(bench.store.layout.n_slices)
+
+    def clear() -> None:
+        shutil.rmtree(root / "step=1", ignore_errors=True)
+        shutil.rmtree(place / "raw", ignore_errors=True)
+        bench.store.create_step(1)
+        forget(chunks)
+
+    def update() -> None:
+        tasks = (Task(Phase.UPDATE, 0, index) for index in slices)
+        with ThreadPoolExecutor(threads) as pool:
+            for outcome in pool.map(partial(carry_out, bench), tasks):
+                _done(outcome)
+
+    return [
+        Contender(RAW, lambda: copy_by_threads(chunks, place / "raw", threads), clear, clear, note=DIRECTLY),
+        Contender(THREADS_OURS, update, clear, clear),
+    ]
+
+
+def by_a_run(place: Path, n_bytes: float, n_members: int, dtype: str, *, small: bool) -> Sequence[Contender]:
+    """Return the disk, and the update of a run, from the fact before it to the fact that ends it."""
+    n_state = int(n_bytes) // np.dtype(dtype).itemsize // n_members
+    copied = place / "copied"
+    files: list[Path] = []
+
+    def lay_out() -> None:
+        files[:] = write_files(copied / "source", int(n_bytes), min(2**20, int(n_bytes) // 8))
+
+    def update() -> dict[str, float]:
+        stages = Stages()
+        with workers(small=small) as execution:
+            run = made(
+                place / "daflow",
+                n_state=n_state,
+                n_members=n_members,
+                storage={"dtype": dtype},
+                execution=execution,
+            )
+            drive(run, stages).check(run.folder)
+        return stages.between((Phase.PREPARE, 0), (Phase.UPDATE, 0))
+
+    return [
+        Contender(
+            RAW,
+            lambda: copy_by_threads(files, copied / "target", WORKERS),
+            lay_out,
+            lambda: shutil.rmtree(copied),
+            note=DIRECTLY,
+        ),
+        Contender(
+            RUN_OURS, update, after=lambda: shutil.rmtree(place / "daflow"), note="from journal to journal"
+        ),
+    ]
+
+
+DIRECTLY = "files of a chunk each into one file a thread, past the page cache, synced"
+LIMIT = "the disk: the same bytes, read and written directly by as many threads"
+TITLE = "from disk to disk, {n_bytes:.2g} B in and as many out, {n_members} members, {dtype}, "
+CASES = (
+    *(
+        Case(
+            f"disk-{dtype}",
+            TITLE + "{threads} threads in one worker",
+            by_threads,
+            {"n_bytes": 8e9, "n_members": 100, "dtype": dtype, "threads": 4},
+            {"n_bytes": 1e5, "n_members": 4, "dtype": dtype, "threads": 2},
+            (Aim(THREADS_OURS, 0.8, (RAW,), "wall", "at least"),),
+            LIMIT,
+        )
+        for dtype in ("float64", "float32")
+    ),
+    *(
+        Case(
+            f"run-{dtype}",
+            TITLE + "`daflow run` on 2 workers",
+            by_a_run,
+            {"n_bytes": 8e9, "n_members": 100, "dtype": dtype, "small": False},
+            {"n_bytes": 1e5, "n_members": 4, "dtype": dtype, "small": True},
+            (Aim(RUN_OURS, 0.6, (RAW,), "wall", "at least"),),
+            LIMIT,
+            rounds=3,
+        )
+        for dtype in ("float64", "float32")
+    ),
+)

@@ -1,0 +1,39 @@
+"""What is imported only by those who need it: dask, xarray and zarr take longer than most commands."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("dask", "distributed", "xarray", "zarr", "pandas", "scipy", "matplotlib", "h5py", "h5netcdf")
+COMMAND = """
+from contextlib import suppress
+from daflow.cli.app import app
+with suppress(SystemExit):
+    app({words})
+"""
+
+
+def imported_by(code, heavy):
+    asked = f"{code}\nimport sys\nprint(*(name for name in {heavy} if name in sys.modules))"
+    ended = subprocess.run([sys.executable, "-c", asked], check=True, capture_output=True, text=True)
+    return ended.stdout.splitlines()[-1].split()
+
+
+def test_that_what_is_imported_is_seen():
+    assert imported_by("import dask", HEAVY) == ["dask"]
+
+
+def test_that_importing_daflow_imports_nothing_that_takes_long():
+    assert imported_by("import daflow", HEAVY) == []
+
+
+def test_that_help_imports_nothing_that_takes_long():
+    assert imported_by(COMMAND.format(words=["--help"]), HEAVY) == []
+
+
+@pytest.mark.parametrize("command", ["init", "schema", "status"])
+def test_that_the_help_of_commands_imports_no_dask(command):
+    assert imported_by(COMMAND.format(words=[command, "--help"]), ("dask", "distributed")) == []
