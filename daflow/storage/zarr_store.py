@@ -25,7 +25,6 @@ from daflow.storage.files import make_folder, store_errors, sync_folder, write_d
 from daflow.storage.observations import read_observations, write_observations
 from daflow.storage.pieces import rechunked
 from daflow.storage.receipts import read_receipt, read_receipts, read_stage, write_receipts
-
 from daflow.storage.zarr_rows import ZarrRows, is_plain, packing
 
 
