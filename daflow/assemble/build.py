@@ -22,7 +22,15 @@ from daflow.execution.twin import TwinObserver
 from daflow.execution.workbench import Margins, Workbench
 from daflow.inputs.observations import covariance_of, read_observations
 from daflow.methods import EsMda, Locality
-from daflow.models import KuramotoSivashinsky, Linear, Lorenz63, Lorenz96, LorenzTwoScale, Reservoir
+from daflow.models import (
+    KuramotoSivashinsky,
+    Linear,
+    Lorenz63,
+    Lorenz96,
+    LorenzTwoScale,
+    Quasigeostrophic,
+    Reservoir,
+)
 from daflow.models.callable import Callable as CallableModel
 from daflow.models.command import Command
 from daflow.names import Status
@@ -39,6 +47,7 @@ MODELS: Mapping[str, Callable[[Any], Model]] = {
     "lorenz96": Lorenz96,
     "lorenz96_two_scale": LorenzTwoScale,
     "kuramoto_sivashinsky": KuramotoSivashinsky,
+    "quasigeostrophic": Quasigeostrophic,
     "reservoir": Reservoir,
     "callable": CallableModel,
     "command": Command,

@@ -19,8 +19,9 @@ NumberOrName = Annotated[
 ]
 
 TOGETHER: Final = (
-    "How many members a worker may forecast in one call, of those that 'execution.group' puts into one task; "
-    "1: one at a time. It changes how long members take, not what they predict. In members."
+    "How many members a worker may forecast in one call, of the group that it has (execution.group); 1: one "
+    "at a time, as always where policy.timeout is set. It changes how long members take, not what they "
+    "predict. In members."
 )
 
 

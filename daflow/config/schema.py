@@ -17,6 +17,7 @@ from daflow.config.localization import LocalizationSettings, NoLocalization
 from daflow.config.methods import EsMdaSettings, MethodSettings
 from daflow.config.observations import ObservationSettings
 from daflow.config.parameters import ParameterSettings
+from daflow.config.quasigeostrophic import QuasigeostrophicSettings
 from daflow.config.section import Name, Section, refuse
 from daflow.config.storage import StorageSettings, slice_size
 from daflow.records import Variable
@@ -29,6 +30,7 @@ ModelSettings = Annotated[
     | Lorenz96Settings
     | TwoScaleSettings
     | KuramotoSivashinskySettings
+    | QuasigeostrophicSettings
     | ReservoirSettings
     | CallableSettings
     | CommandSettings,

@@ -9,6 +9,15 @@ from daflow.models.linear import Linear
 from daflow.models.lorenz63 import Lorenz63
 from daflow.models.lorenz96 import Lorenz96
 from daflow.models.lorenz96_two_scale import LorenzTwoScale
+from daflow.models.quasigeostrophic import Quasigeostrophic
 from daflow.models.reservoir import Reservoir
 
-__all__ = ["KuramotoSivashinsky", "Linear", "Lorenz63", "Lorenz96", "LorenzTwoScale", "Reservoir"]
+__all__ = [
+    "KuramotoSivashinsky",
+    "Linear",
+    "Lorenz63",
+    "Lorenz96",
+    "LorenzTwoScale",
+    "Quasigeostrophic",
+    "Reservoir",
+]

@@ -36,10 +36,10 @@ class KuramotoSivashinsky(Trajectories):
             return Waves(variables[name], settings.length, settings.time_step)
 
         needed = {name: (settings.n,)}
-        super().__init__(
-            settings,
-            System("kuramoto_sivashinsky", needed, components, start, lambda state: state[:, ::every].copy()),
+        system = System(
+            "kuramoto_sivashinsky", needed, components, start, lambda state: state[:, ::every].copy()
         )
+        super().__init__(settings, system, settings.together)
 
 
 class Waves:

@@ -64,9 +64,8 @@ class Lorenz63(Trajectories):
         names = np.array([f"{name}:{axis}" for axis in settings.observe])
         components = Components(np.full(seen.size, name), names, seen, nowhere, nowhere)
         needed = needed_variables({name: (3,)}, *numbers)
-        super().__init__(
-            settings, System("lorenz63", needed, components, start, lambda state: state[:, seen])
-        )
+        system = System("lorenz63", needed, components, start, lambda state: state[:, seen])
+        super().__init__(settings, system, settings.together)
 
 
 class Convection:

@@ -54,9 +54,8 @@ class Lorenz96(Trajectories):
         every = settings.observe_every
         seen = components_of(settings.variable, np.arange(0, settings.n, every))
         needed = needed_variables({settings.variable: (settings.n,)}, settings.forcing)
-        super().__init__(
-            settings, System("lorenz96", needed, seen, start, lambda state: state[:, ::every].copy())
-        )
+        system = System("lorenz96", needed, seen, start, lambda state: state[:, ::every].copy())
+        super().__init__(settings, system, settings.together)
 
 
 class Ring:

@@ -76,9 +76,8 @@ class LorenzTwoScale(Trajectories):
         components = _components(settings)
         needed = needed_variables({settings.slow: (n,), settings.fast: (n * settings.n_fast,)}, *numbers)
         seen = components.component
-        super().__init__(
-            settings, System("lorenz96_two_scale", needed, components, start, lambda state: state[:, seen])
-        )
+        system = System("lorenz96_two_scale", needed, components, start, lambda state: state[:, seen])
+        super().__init__(settings, system, settings.together)
 
 
 def _components(settings: TwoScaleSettings) -> Components:

@@ -51,11 +51,6 @@ class TimedSettings(Protocol):
         """How many times of observation there are."""
         ...
 
-    @property
-    def together(self) -> int:
-        """How many members one call may forecast."""
-        ...
-
 
 @dataclass(frozen=True, slots=True)
 class Components:
@@ -85,22 +80,17 @@ class System:
 class Trajectories:
     """Predict components of a state at regular times from the state that a member starts with.
 
-    Observations have a column ``component``. Members are forecast in one call where they come together.
+    Observations have a column ``component``. At most ``together`` members are forecast in one call.
     """
 
-    def __init__(self, settings: TimedSettings, system: System) -> None:
-        self.settings, self.system = settings, system
+    def __init__(self, settings: TimedSettings, system: System, together: int = 1) -> None:
+        self.settings, self.system, self.together = settings, system, together
         self._asked = RowsAsked(WAYS, system.name)
 
     @property
     def needed(self) -> Shapes:
         """The variables that the model takes, and the shape of each."""
         return self.system.needed
-
-    @property
-    def together(self) -> int:
-        """How many members one call may forecast."""
-        return self.settings.together
 
     def observables(self) -> ObservationTable:
         """Return a row for each time and observed component, times outermost; unit: none."""

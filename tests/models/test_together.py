@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from daflow.config.builtin_models import Lorenz96Settings
 from daflow.config.chaotic_models import KuramotoSivashinskySettings, Lorenz63Settings, TwoScaleSettings
+from daflow.config.quasigeostrophic import QuasigeostrophicSettings
 from daflow.errors import DaflowError, DataError, ModelFailed
-from daflow.models import KuramotoSivashinsky, Lorenz63, Lorenz96, LorenzTwoScale
+from daflow.models import KuramotoSivashinsky, Lorenz63, Lorenz96, LorenzTwoScale, Quasigeostrophic
 from daflow.ports import MemberInput
 
 N_MEMBERS = 6
@@ -43,6 +44,10 @@ def scales(random):
     return {"x": slow, "y": fast, "F": random.uniform(8.0, 10.0), "c": random.uniform(8.0, 10.0), "b": 10.0}
 
 
+def gyres(random):
+    return {"psi": random.standard_normal((7, 5))}
+
+
 def flame(random):
     return {"u": random.standard_normal(30)}
 
@@ -55,7 +60,12 @@ MODELS = {
     "two scales": (two_scale(), scales),
     "two scales with their numbers": (two_scale(forcing="F", **NUMBERS), scales),
     "kuramoto_sivashinsky": (KuramotoSivashinsky(KuramotoSivashinskySettings(n=30, **TIMES)), flame),
+    "quasigeostrophic": (
+        Quasigeostrophic(QuasigeostrophicSettings(shape=(7, 5), every_steps=3, n_times=2)),
+        gyres,
+    ),
 }
+ONE_BY_ONE = {"quasigeostrophic"}
 
 
 def inputs(name):
@@ -117,7 +127,8 @@ def test_that_the_error_of_a_member_alone_is_that_of_a_member_in_company(name):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_that_a_model_says_how_many_members_one_call_may_forecast(name):
+def test_that_a_model_takes_one_member_a_call_unless_its_settings_say_more(name):
     model = MODELS[name][0]
-    assert model.together == 25
-    assert type(model.settings)().together == 1
+    usual = type(model)(type(model.settings)())
+    assert usual.together == 1
+    assert model.together == (1 if name in ONE_BY_ONE else 25)
