@@ -126,7 +126,7 @@ def test_that_the_schedule_of_the_controller_ends_with_a_sum_of_one(seed):
     assert abs(spent(alphas) - 1) < 1e-12
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.floats(1, 1e6))
 def test_that_larger_misfits_never_give_a_smaller_alpha(seed, factor):
     misfits = np.random.default_rng(seed).gamma(2, 5, size=6)
@@ -154,7 +154,7 @@ def test_that_a_sum_one_rounding_below_one_is_complete():
     assert not is_complete([])
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 9))
 def test_that_the_largest_move_over_the_slices_is_that_of_the_whole(seed, cut):
     rng = np.random.default_rng(seed)

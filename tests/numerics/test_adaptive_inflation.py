@@ -64,7 +64,7 @@ def test_that_the_variance_falls_with_the_number_of_observations():
     assert many.variance == pytest.approx(few.variance / 4)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(st.floats(-1, 5), st.floats(1e-3, 10), st.floats(-1, 5), st.floats(1e-3, 10))
 def test_that_a_combination_lies_between_and_is_known_better_than_both(old, old_var, new, new_var):
     both = combined_inflation(InflationEstimate(old, old_var), InflationEstimate(new, new_var), growth=1.0)

@@ -86,14 +86,14 @@ def test_that_the_worked_example_of_the_inflated_gain_is_met(inflation, key):
     close(apply_transform(transform, prior), golden[key].T)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=30)
 @given(drawn, st.sampled_from(["etkf", "denkf", "stochastic"]))
 def test_that_the_mean_is_the_kalman_mean(sizes, name):
     problem = Problem(*sizes)
     close(problem.posterior(name).mean(axis=0), problem.kalman()[0])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=30)
 @given(drawn)
 def test_that_the_covariances_are_those_of_the_table(sizes):
     problem = Problem(*sizes)
@@ -113,7 +113,7 @@ def test_that_r_to_infinity_gives_the_identity(name):
     close(transform.anomaly_transform, np.eye(6), 1e-12)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=30)
 @given(drawn, st.sampled_from(list(FILTERS)))
 def test_that_permuting_the_members_permutes_the_posterior(sizes, name):
     problem = Problem(*sizes)
@@ -199,7 +199,7 @@ def test_that_the_symmetric_root_moves_the_members_least():
     np.testing.assert_allclose(transform.anomaly_transform, transform.anomaly_transform.T, atol=1e-14)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 12))
 def test_that_recentred_perturbations_have_mean_zero_and_keep_their_variance(seed, n_members):
     draws = np.random.default_rng(seed).standard_normal((n_members, 3))

@@ -42,7 +42,7 @@ def test_that_dropout_meets_the_golden_kernel(case):
     np.testing.assert_array_equal(taper, golden["bern_kernel"])
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @shapes
 def test_that_rows_of_slices_are_those_of_the_whole(n_state, n_obs, seed):
     rng = np.random.default_rng(seed)
@@ -58,7 +58,7 @@ def test_that_rows_of_slices_are_those_of_the_whole(n_state, n_obs, seed):
         )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @shapes
 def test_that_dropout_keeps_all_or_the_diagonal_at_its_ends_and_is_symmetric_where_square(
     n_state, n_obs, seed

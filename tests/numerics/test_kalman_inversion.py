@@ -106,7 +106,7 @@ def test_that_momentum_meets_the_golden_numbers():
         np.testing.assert_allclose(found, expected.T, rtol=1e-12, atol=1e-12)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(st.floats(1e-6, 1))
 def test_that_the_recursion_of_momentum_holds(theta):
     following = next_momentum(theta)

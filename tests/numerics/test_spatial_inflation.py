@@ -77,7 +77,7 @@ def test_that_the_factor_stays_finite_and_above_zero_whatever_is_observed(densit
     assert (found.deviation > 0).all()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @seeds
 def test_that_gaussian_deviations_never_grow_and_others_by_5_percent_an_observation_at_most(seed, density):
     field, *rest = problem(seed)
@@ -86,7 +86,7 @@ def test_that_gaussian_deviations_never_grow_and_others_by_5_percent_an_observat
     assert (found.deviation <= growth * field.deviation * (1 + 1e-12)).all()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @seeds
 def test_that_slices_give_what_the_whole_gives(seed, density):
     field, prior, *rest = problem(seed)
