@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import count
 from threading import Lock
@@ -17,6 +19,10 @@ from daflow.storage.files import PARTIAL, store_errors, sync_folder
 
 MOST_OPEN: Final = 128
 """Files that wait for their sync at a time: a process may have a thousand open."""
+SYNCING: Final = 8
+"""Syncs at a time."""
+FEW: Final = 4
+"""Things that are sooner synced one by one than threads are started."""
 _numbers = count()
 _own = secrets.token_hex(4)
 
@@ -85,9 +91,7 @@ class Batch:
             waiting, self._waiting = self._waiting, []
             folders, self._folders = self._folders, set()
         try:
-            for file in waiting:
-                with store_errors("write", file.path):
-                    os.fdatasync(file.descriptor)
+            _each(_sync, waiting)
             while waiting:
                 with store_errors("write", waiting[-1].path):
                     os.rename(waiting[-1].partial, waiting[-1].path)
@@ -95,8 +99,7 @@ class Batch:
         except BaseException:
             _remove(waiting)
             raise
-        for folder in folders:
-            sync_folder(folder)
+        _each(sync_folder, folders)
 
     def discard(self) -> None:
         """Remove what was written and is not durable."""
@@ -123,6 +126,21 @@ class Batch:
                 os.mkdir(folder)
         with self._lock:
             self._folders.add(above)
+
+
+def _sync(file: _Waiting) -> None:
+    with store_errors("write", file.path):
+        os.fdatasync(file.descriptor)
+
+
+def _each(sync: Callable[[Any], None], things: Collection[Any]) -> None:
+    """Sync things at the same time: the disk empties its cache once for those that wait together."""
+    if len(things) < FEW:
+        for thing in things:
+            sync(thing)
+        return
+    with ThreadPoolExecutor(SYNCING) as threads:
+        deque(threads.map(sync, things), maxlen=0)
 
 
 def _remove(waiting: list[_Waiting]) -> None:
