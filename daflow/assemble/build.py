@@ -23,6 +23,7 @@ from daflow.execution.workbench import Margins, Workbench
 from daflow.inputs.observations import covariance_of, read_observations
 from daflow.methods import EsMda, Locality
 from daflow.models import (
+    EnergyBalance,
     KuramotoSivashinsky,
     Linear,
     Lorenz63,
@@ -48,6 +49,7 @@ MODELS: Mapping[str, Callable[[Any], Model]] = {
     "lorenz96_two_scale": LorenzTwoScale,
     "kuramoto_sivashinsky": KuramotoSivashinsky,
     "quasigeostrophic": Quasigeostrophic,
+    "energy_balance": EnergyBalance,
     "reservoir": Reservoir,
     "callable": CallableModel,
     "command": Command,

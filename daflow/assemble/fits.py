@@ -13,6 +13,8 @@ from daflow.config.builtin_models import LinearSettings, ReservoirSettings
 from daflow.config.section import nearest
 from daflow.errors import DataError
 from daflow.models.command import Command
+from daflow.models.energy_balance import WAYS as ENERGY_BALANCE_WAYS
+from daflow.models.energy_balance import EnergyBalance
 from daflow.models.inputs import rows_asked
 from daflow.models.reservoir.model import WAYS as RESERVOIR_WAYS
 from daflow.models.trajectories import WAYS as TRAJECTORY_WAYS
@@ -22,6 +24,7 @@ from daflow.records import Variable
 
 WAYS: Final[Mapping[str, Sequence[tuple[str, ...]]]] = {
     "linear": (("index",), ("name",)),
+    "energy_balance": ENERGY_BALANCE_WAYS,
     "reservoir": RESERVOIR_WAYS,
 }
 """How observations say which predictions of a model they mean; models of the user's own know themselves."""
@@ -62,7 +65,7 @@ def check_fit(kind: str, model: Model, variables: Sequence[Variable], table: Obs
 
 def _needed(model: Model) -> Iterator[tuple[str, tuple[int, ...] | None]]:
     """Yield the variables that a model asks for; None: in any shape."""
-    if isinstance(model, Trajectories):
+    if isinstance(model, Trajectories | EnergyBalance):
         yield from model.needed.items()
         return
     settings = getattr(model, "settings", None)

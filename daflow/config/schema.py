@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from daflow.config import checks
 from daflow.config.builtin_models import LinearSettings, Lorenz96Settings, ReservoirSettings
 from daflow.config.chaotic_models import KuramotoSivashinskySettings, Lorenz63Settings, TwoScaleSettings
+from daflow.config.energy_balance import EnergyBalanceSettings
 from daflow.config.execution import ExecutionSettings, LocalExecution, PolicySettings
 from daflow.config.external_models import CallableSettings, CommandSettings
 from daflow.config.grids import EnsembleSettings, GridSettings
@@ -31,6 +32,7 @@ ModelSettings = Annotated[
     | TwoScaleSettings
     | KuramotoSivashinskySettings
     | QuasigeostrophicSettings
+    | EnergyBalanceSettings
     | ReservoirSettings
     | CallableSettings
     | CommandSettings,

@@ -4,6 +4,7 @@ The models here need nothing but their settings. A user's own model enters throu
 Python function) or `daflow.models.command` (any program).
 """
 
+from daflow.models.energy_balance import EnergyBalance
 from daflow.models.kuramoto_sivashinsky import KuramotoSivashinsky
 from daflow.models.linear import Linear
 from daflow.models.lorenz63 import Lorenz63
@@ -13,6 +14,7 @@ from daflow.models.quasigeostrophic import Quasigeostrophic
 from daflow.models.reservoir import Reservoir
 
 __all__ = [
+    "EnergyBalance",
     "KuramotoSivashinsky",
     "Linear",
     "Lorenz63",
