@@ -19,6 +19,8 @@ SMALLEST_SLICE: Final = 2**14
 """Numbers; below this, opening files costs more than what is in them."""
 FEWEST_SLICES: Final = 8
 """A state large enough is cut at least so often, so that its update can run in parallel."""
+BLOCK: Final = 2**10
+"""Numbers: a chunk of so many, of either type, fills blocks of a disk, as direct reads and writes want it."""
 
 
 class StorageSettings(Section):
@@ -31,9 +33,15 @@ class StorageSettings(Section):
     slice_size: Annotated[
         Annotated[Literal["auto"], Tag("word")] | Annotated[int, Field(ge=1), Tag("number")],
         Discriminator(kind_of_value),
-    ] = Field(default="auto", description="How many numbers of each member one update task takes, or auto.")
+    ] = Field(
+        default="auto",
+        description="How many numbers of each member one update task takes, or auto. Multiples of 1024 are "
+        "read and written past the page cache, where the disk's file system can; auto gives such.",
+    )
     dtype: Literal["float64", "float32"] = Field(
-        default="float64", description="How states are stored; updates compute in float64 either way."
+        default="float64",
+        description="How states are stored, and updated as well where no variable of a slice is transformed; "
+        "transformed variables are updated in float64 either way.",
     )
     codec: Literal["none", "lz4", "zstd"] = Field(
         default="none",
@@ -59,10 +67,11 @@ def slice_size(n_state: int, n_members: int, dtype: str) -> int:
 
     An eighth of the state, but at least 16384 numbers, and at most what keeps a slice of all members
     within 100 MiB of memory (as float64) and a member's chunk of it within 4 MiB of disk. The last comes
-    first: a very large ensemble gets slices below 16384.
+    first: a very large ensemble gets slices below 16384. All that in multiples of 1024, for chunks that
+    can be read and written directly, unless the whole state is one slice or the limits allow less than 1024.
 
     Laws: the result depends on the state and the ensemble alone, never on the number of workers; it lies in
-    1 to n_state; slab and chunk stay within their limits.
+    1 to n_state; slab and chunk stay within their limits; it is a multiple of 1024 if it can be.
 
     Parameters
     ----------
@@ -73,4 +82,6 @@ def slice_size(n_state: int, n_members: int, dtype: str) -> int:
     """
     most = min(LARGEST_SLAB // (8 * n_members), LARGEST_CHUNK // np.dtype(dtype).itemsize)
     wanted = max(-(-n_state // FEWEST_SLICES), SMALLEST_SLICE)
+    if most >= BLOCK:
+        wanted, most = -(-wanted // BLOCK) * BLOCK, most // BLOCK * BLOCK
     return max(1, min(wanted, most, n_state))

@@ -72,6 +72,8 @@ def test_that_slab_and_chunk_stay_within_their_limits(n_state: int, n_members: i
     assert size * n_members * 8 <= LARGEST_SLAB
     # A state of several smallest slices is cut, so that its update runs in parallel.
     assert n_state < 8 * 2**14 or -(-n_state // size) >= 8
+    # Chunks fill blocks of the disk, if they can.
+    assert size % 1024 == 0 or size == n_state or LARGEST_SLAB // (8 * n_members) < 1024
 
 
 @pytest.mark.parametrize(
@@ -80,14 +82,15 @@ def test_that_slab_and_chunk_stay_within_their_limits(n_state: int, n_members: i
         (1, 100, "float64", 1),
         (10_000, 100, "float64", 10_000),
         (100_000, 100, "float64", 16_384),
-        (1_000_000, 100, "float64", 125_000),
+        (1_000_000, 100, "float64", 125_952),
         (10_000_000, 100, "float64", 131_072),
         (10_000_000, 10, "float64", 524_288),
         (10_000_000, 10, "float32", 1_048_576),
-        (10_000_000, 10_000, "float64", 1_310),
+        (10_000_000, 10_000, "float64", 1_024),
+        (10_000_000, 20_000, "float64", 655),
     ],
 )
-def test_that_slices_are_an_eighth_of_the_state_within_limits(
+def test_that_slices_are_an_eighth_of_the_state_in_blocks_within_limits(
     n_state: int, n_members: int, dtype: str, expected: int
 ) -> None:
     assert slice_size(n_state, n_members, dtype) == expected
