@@ -1,7 +1,8 @@
 r"""Whether the spread of an ensemble tells how large the error of its mean is.
 
 With a truth drawn like the members the squared error of the mean of n members is, on average, their variance
-times (n + 1) / n, in every bin of the spread.
+times (n + 1) / n. With many members that holds in every bin of the spread; with few, the spread itself is
+known badly, and bins of small spread err by more than it, bins of large spread by less.
 """
 
 from __future__ import annotations
@@ -56,8 +57,8 @@ class SpreadSkill(NamedTuple):
 def spread_skill(ensemble: ArrayLike, truth: ArrayLike, n_bins: int = 10) -> SpreadSkill:
     """Return errors against spreads, by bins of the spread.
 
-    Laws: for a truth drawn like the members both agree in every bin; the bins' mean squares, weighed by
-    cases, are those of the whole.
+    Laws: for a truth drawn like the members both agree over all, and in every bin if these are many; the
+    bins' mean squares, weighed by cases, are those of the whole.
 
     Parameters
     ----------
