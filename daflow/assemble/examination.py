@@ -16,8 +16,9 @@ from daflow.assemble.environment import environment
 from daflow.assemble.preview import Preview, preview
 from daflow.config.execution import LocalExecution
 from daflow.config.schema import Workflow
+from daflow.execution.pipeline import LANES
 from daflow.storage.disk import Disk, disk_of
-from daflow.storage.disk_speed import CHUNK_SIZES, DiskSpeed, Speed, Watch, measure, size_of
+from daflow.storage.disk_speed import CHUNK_SIZES, DiskSpeed, Packing, Speed, Watch, measure, size_of
 
 ENOUGH: Final = 0.9
 """Of the best that chunks reach: where the search for larger ones ends."""
@@ -27,8 +28,6 @@ FEW_FILES: Final = 10**6
 LITTLE_MEMORY: Final = 2 * 10**9
 IN_MEMORY: Final = frozenset({"tmpfs", "ramfs"})
 SHARED: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "lustre", "gpfs", "beegfs", "ceph", "fuse.sshfs"})
-SLABS: Final = 3
-"""How many slices of all members an update holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +109,10 @@ def examine(
     """
     seen = None if workflow is None else preview(workflow)
     own = () if seen is None else (_chunk_bytes(seen),)
-    packed = ("none", "none") if workflow is None else (workflow.storage.codec, workflow.storage.sharding)
-    speed = None if n_bytes is None else measure(folder, n_bytes, (*CHUNK_SIZES, *own), watch, packed)
+    packing = Packing(lanes=LANES)
+    if workflow is not None:
+        packing = Packing(workflow.storage.codec, workflow.storage.sharding, LANES)
+    speed = None if n_bytes is None else measure(folder, n_bytes, (*CHUNK_SIZES, *own), watch, packing)
     disk = disk_of(folder) if speed is None else speed.disk
     machine = machine_here()
     fit = None if seen is None else _fit(seen, speed)
@@ -206,9 +207,9 @@ def _of_fit(workflow: Workflow, fit: Fit, machine: Machine, disk: Disk) -> Itera
                 f"{execution.workers} workers of {execution.threads} threads on {machine.cores} cores: they "
                 "get in each other's way unless the model waits for something else"
             )
-        needed = SLABS * seen.slab_bytes * execution.threads
+        needed = LANES * seen.slab_bytes * execution.threads
         if needed > execution.memory_bytes:
             yield (
-                f"an update holds {SLABS} slabs of {size_of(seen.slab_bytes)} in each thread, more than "
+                f"an update holds {LANES} slabs of {size_of(seen.slab_bytes)} in each thread, more than "
                 f"execution.memory = {execution.memory}: give it more, or a smaller storage.slice_size"
             )

@@ -71,8 +71,9 @@ def _disk(disk: Disk) -> Table:
 
 
 def _speeds(speed: DiskSpeed) -> Table:
-    codec, sharding = speed.packed
-    packed = "" if speed.packed == ("none", "none") else f" with codec {codec}, sharding {sharding}"
+    how = speed.packing
+    plain = how.codec == how.sharding == "none"
+    packed = "" if plain else f" with codec {how.codec}, sharding {how.sharding}"
     table = Table(title=f"speed{packed}", title_justify="left", title_style="bold", box=None)
     table.add_column("way to store")
     for name in ("write MB/s", "read MB/s", "of raw"):

@@ -9,17 +9,18 @@ from __future__ import annotations
 import os
 import statistics
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from daflow.errors import DataError
-from daflow.ports import FloatArray
+from daflow.ports import FloatArray, StoredArray
 from daflow.records import Layout, Variable
 from daflow.storage.direct import DIRECT, aligned
 from daflow.storage.disk import Disk, disk_of, scratch
@@ -48,6 +49,19 @@ Watch = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Packing:
+    """How a run stores its steps, besides the size of its chunks."""
+
+    codec: str = "none"
+    sharding: str = "none"
+    lanes: int = 3
+    """How many slices a worker has under way."""
+
+
+PLAIN: Final = Packing()
+
+
+@dataclass(frozen=True, slots=True)
 class Speed:
     """What one way to store reaches: medians over rounds."""
 
@@ -70,8 +84,8 @@ class DiskSpeed:
 
     disk: Disk
     speeds: tuple[Speed, ...]
-    packed: tuple[str, str]
-    """Codec and sharding of the chunks."""
+    packing: Packing
+    """What became of the chunks."""
     n_bytes: int
     """Written in all."""
     seconds: float
@@ -108,7 +122,7 @@ def measure(
     n_bytes: int,
     chunk_sizes: Sequence[int] = CHUNK_SIZES,
     watch: Watch = lambda *_: None,
-    packed: tuple[str, str] = ("none", "none"),
+    packing: Packing = PLAIN,
 ) -> DiskSpeed:
     """Measure the disk under a folder.
 
@@ -122,8 +136,8 @@ def measure(
         Bytes of the chunks to try.
     watch
         Told of each turn before it begins.
-    packed
-        Codec and sharding of the chunks; what is compressed is noise, which is the worst case.
+    packing
+        What becomes of the chunks; what is compressed is noise, which is the worst case.
 
     Raises
     ------
@@ -140,7 +154,7 @@ def measure(
     ways: list[tuple[str, int, Way]] = [
         (RAW, 0, partial(_one_file, DIRECT if disk.direct else 0)),
         (BUFFERED, 0, partial(_one_file, 0)),
-        *((CHUNKS, size, partial(_by_chunks, size, packed)) for size in sizes),
+        *((CHUNKS, size, partial(_by_chunks, packing, size)) for size in sizes),
     ]
     rounds: list[list[_Turn]] = []
     with scratch(folder) as own:
@@ -158,7 +172,7 @@ def measure(
         for position, (way, size, _) in enumerate(ways)
     )
     written = sum(turn.n_bytes for turns in rounds for turn in turns)
-    return DiskSpeed(disk, speeds, packed, written, time.perf_counter() - start)
+    return DiskSpeed(disk, speeds, packing, written, time.perf_counter() - start)
 
 
 def told(way: str, chunk_bytes: int) -> str:
@@ -256,29 +270,61 @@ def _blocks(
     return done, time.perf_counter() - start
 
 
-def _by_chunks(size: int, packed: tuple[str, str], place: Path, n_bytes: int) -> _Turn:
-    """Write and read slices as the updates of a run do."""
-    n_rows = max(1, min(MOST_ROWS, n_bytes // size))
+def _by_chunks(how: Packing, size: int, place: Path, n_bytes: int) -> _Turn:
+    """Write and read slices as the updates of a run do, a few at once."""
+    n_rows = max(1, min(MOST_ROWS, n_bytes // size // how.lanes))
     n_slices = max(1, min(n_bytes // size, MOST_FILES) // n_rows)
     slice_size = size // 8
     state = Variable("state", ("cell",), (n_slices * slice_size,), 0)
-    layout = Layout((state,), n_rows, 1, slice_size, "float64", *packed)
+    layout = Layout((state,), n_rows, 1, slice_size, "float64", how.codec, how.sharding)
     make_folder(place / "ensemble.zarr")
     store = ZarrStore(place / "ensemble.zarr", place / "receipts", layout)
     step = 1  # what an update writes, and the next one reads
     store.create_step(step)
-    slab = store.slab(n_rows)
-    slab[:] = np.random.default_rng(0).standard_normal(slab.shape)
-    start, done = time.perf_counter(), 0
-    while done < n_slices and time.perf_counter() - start < LONGEST:
-        store.write_slice(step, layout.slice(done), range(n_rows), slab)
-        done += 1
-    written = time.perf_counter() - start
-    forget(place)
-    start = time.perf_counter()
-    for index in range(done):
+    slabs = [store.slab(n_rows) for _ in range(min(how.lanes, n_slices))]
+    for seed, slab in enumerate(slabs):
+        slab[:] = np.random.default_rng(seed).standard_normal(slab.shape)
+
+    def write(index: int, slab: StoredArray) -> None:
+        store.write_slice(step, layout.slice(index), range(n_rows), slab)
+
+    def read(index: int, slab: StoredArray) -> None:
         store.read_slice(step, layout.slice(index), range(n_rows), slab)
-    return _Turn(done * slab.nbytes, written, time.perf_counter() - start)
+
+    written = _in_lanes(write, range(n_slices), slabs)
+    forget(place)
+    again = _in_lanes(read, written.done, slabs)
+    n_written, n_read = len(written.done), len(again.done)
+    return _Turn(n_read * slabs[0].nbytes, written.seconds * n_read / n_written, again.seconds)
+
+
+class _Lanes(NamedTuple):
+    """Which slices were moved, and the seconds that took."""
+
+    done: list[int]
+    seconds: float
+
+
+def _in_lanes(
+    move: Callable[[int, StoredArray], None], indices: Sequence[int], slabs: Sequence[StoredArray]
+) -> _Lanes:
+    """Move slices, one a slab at a time, until all are moved or the time is up."""
+    waiting, start = deque(indices), time.perf_counter()
+
+    def lane(slab: StoredArray) -> list[int]:
+        done: list[int] = []
+        while not done or time.perf_counter() - start < LONGEST:
+            try:
+                index = waiting.popleft()
+            except IndexError:
+                break
+            move(index, slab)
+            done.append(index)
+        return done
+
+    with ThreadPoolExecutor(len(slabs)) as threads:
+        done = [index for indices in threads.map(lane, slabs) for index in indices]
+    return _Lanes(done, time.perf_counter() - start)
 
 
 def forget(folder: Path) -> None:

@@ -13,7 +13,7 @@ from daflow.assemble.examination import enough, examine, machine_here
 from daflow.config.load import load_workflow
 from daflow.errors import ConfigError
 from daflow.storage.disk import Disk
-from daflow.storage.disk_speed import CHUNKS, DiskSpeed, Speed
+from daflow.storage.disk_speed import CHUNKS, PLAIN, DiskSpeed, Speed
 
 WORKFLOW = """
 ensemble: {size: 6}
@@ -127,5 +127,5 @@ def test_that_a_workflow_that_cannot_be_used_is_refused_before_the_disk_is_tried
 def test_that_the_smallest_chunks_are_named_that_come_near_the_best():
     shares = {2**16: 0.1, 2**18: 0.6, 2**20: 0.81, 2**22: 0.9}
     speeds = tuple(Speed(CHUNKS, size, 1e9, 1e9, share) for size, share in shares.items())
-    speed = DiskSpeed(GOOD, (Speed("raw", 0, 1e9, 1e9, 1.0), *speeds), ("none", "none"), 0, 0.0)
+    speed = DiskSpeed(GOOD, (Speed("raw", 0, 1e9, 1e9, 1.0), *speeds), PLAIN, 0, 0.0)
     assert enough(speed).chunk_bytes == 2**20
