@@ -235,6 +235,10 @@ class Store(Protocol):
         """Return the receipt of an attempt, if it left one."""
         ...
 
+    def receipts_together(self, tasks: Sequence[Task]) -> list[Outcome]:
+        """Return the receipts of tasks of one stage that ended together, if just these did; else nothing."""
+        ...
+
     def receipts(self) -> Iterator[Outcome]:
         """Return every receipt there is."""
         ...

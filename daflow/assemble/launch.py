@@ -21,7 +21,7 @@ from daflow.errors import ConfigError, PoolError, RunError
 from daflow.execution.clusters import connect
 from daflow.execution.member import log_folder
 from daflow.execution.pools import DaskPool
-from daflow.execution.under_way import begun, forget_marks, unmark
+from daflow.execution.under_way import begun, forget_marks
 from daflow.execution.watchdog import hung
 from daflow.names import Status
 from daflow.ports import Observations
@@ -187,7 +187,3 @@ class _Witness:
                 reason = f"took longer than policy.timeout = {seconds:g} s; where it hung is in its log"
                 outcomes.append(Outcome(begun, Status.FAILED, seconds=seconds, reason=reason))
         return outcomes
-
-    def home(self, tasks: Sequence[Task]) -> None:
-        """Remove the mark of tasks that are home."""
-        unmark(self._run.folder, tasks)

@@ -37,15 +37,11 @@ def work(folder: str, tasks: Sequence[Task]) -> list[Outcome]:
     """Carry out tasks of the run in this folder, unless these attempts have ended already.
 
     A scheduler sends tasks again whose outcomes went down with a worker before anybody fetched them. Their
-    receipts are these outcomes; those of them that have none are not begun here, but go back.
+    receipts are these outcomes.
     """
     with under_way(Path(folder), tasks) as mark:
         bench = workbench(folder)
-        before = _ended_before(bench, tasks) if mark.again else []
-        return before or carry_out_all(bench, tasks, mark.begin)
-
-
-def _ended_before(bench: Workbench, tasks: Sequence[Task]) -> list[Outcome]:
-    wanted, (phase, step) = set(tasks), (tasks[0].phase, tasks[0].step)
-    left = bench.store.receipts_of(phase, step, lambda task: task not in wanted)
-    return [o for o in left if o.task in wanted and o.key == bench.keys[phase, step]]
+        before = bench.store.receipts_together(tasks)
+        if before and before[0].key == bench.keys[tasks[0].phase, tasks[0].step]:
+            return before
+        return carry_out_all(bench, tasks, mark.begin)

@@ -40,10 +40,6 @@ class Witness(Protocol):
         """Return the outcomes of those of which the worker left word."""
         ...
 
-    def home(self, tasks: Sequence[Task]) -> None:
-        """Take notice that these are home."""
-        ...
-
 
 class Unwatched:
     """Nobody keeps marks: what was sent first is taken to have been under way, and no word is left."""
@@ -55,9 +51,6 @@ class Unwatched:
     def word(self, tasks: Sequence[Task], begun: Task | None) -> list[Outcome]:  # noqa: ARG002
         """Return nothing."""
         return []
-
-    def home(self, tasks: Sequence[Task]) -> None:
-        """Take no notice."""
 
 
 class InlinePool:
@@ -230,7 +223,6 @@ class DaskPool:
         tasks, future = self._out.pop(number)
         outcomes = self._outcomes(number, tasks, future)
         future.release()
-        self._witness.home(tasks)
         self._back += _not_among(tasks, outcomes)
         return outcomes
 

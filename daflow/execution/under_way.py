@@ -1,98 +1,110 @@
 """Marks of what is under way, so that a worker's death is blamed on what it was doing.
 
 A scheduler counts every task that was sent to a worker as killed with it, those that waited there behind
-another one included. Which one had begun only its worker knows; so it leaves a mark: a file for each group of
-tasks that it takes up, which says which of them is under way. It is made anew only for a group, written over
-for each task, and removed by the pool when the group is home: a mark that stands where a group begins tells
-that these tasks were taken up before.
+another one included. Which one had begun only its worker knows; so each worker keeps a mark: a file that says
+which group it has taken up and which of its tasks is under way, written over for each task.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
+from threading import get_ident
 from typing import Final
 
 from daflow.errors import StoreError
 from daflow.records import Task
 
 _NOBODY: Final = -1
-_WIDTH: Final = 12
+_WIDTH: Final = 80
+"""Bytes of a mark, always the same: it is written over in place."""
 
 
 class Mark:
-    """The mark of one group."""
+    """What a worker says of the group that it has taken up."""
 
-    def __init__(self, tasks: Sequence[Task], descriptor: int, *, again: bool) -> None:
+    def __init__(self, tasks: Sequence[Task], descriptor: int) -> None:
+        self._label = tasks[0].label.encode()
         self._places = {task: place for place, task in enumerate(tasks)}
         self._descriptor = descriptor
-        self.again = again
-        """Whether these tasks were taken up before."""
 
     def begin(self, task: Task | None) -> None:
         """Say that a task is under way from now on; ``None``: none of them alone is."""
         place = _NOBODY if task is None else self._places[task]
         # What cannot be said is at worst a death held against nobody.
         with suppress(OSError):
-            os.pwrite(self._descriptor, b"%*d" % (_WIDTH, place), 0)
-
-
-def _path(folder: Path, tasks: Sequence[Task]) -> str:
-    return f"{folder}/work/under_way/{tasks[0].label}"
+            os.pwrite(self._descriptor, (b"%s %d" % (self._label, place)).ljust(_WIDTH), 0)
 
 
 @contextmanager
 def under_way(folder: Path, tasks: Sequence[Task]) -> Iterator[Mark]:
-    """Keep a mark for tasks of the run in this folder; it stays when the context is left.
+    """Let this thread's mark in the folder of the run tell of these tasks while the context is open.
 
     Raises
     ------
     daflow.errors.StoreError
         The mark cannot be made.
     """
-    path = _path(folder, tasks)
+    place = _folder(folder)
     try:
-        descriptor, again = _opened(path)
+        descriptor = _opened(place / f"{_host()}-{os.getpid()}-{get_ident()}")
     except OSError as error:
         raise StoreError(
-            f"cannot mark a task as under way in {os.path.dirname(path)}",  # noqa: PTH120 - one call a task
+            f"cannot mark a task as under way in {place}",
             got=f"{error.strerror} ({type(error).__name__})",
             do="free space or mend the permissions there, then `daflow resume` the run: nothing is lost",
         ) from error
+    mark = Mark(tasks, descriptor)
     try:
-        yield Mark(tasks, descriptor, again=again)
+        yield mark
     finally:
+        mark.begin(None)
         os.close(descriptor)
 
 
-def _opened(path: str) -> tuple[int, bool]:
+def _folder(folder: Path) -> Path:
+    return folder / "work" / "under_way"
+
+
+@cache
+def _host() -> str:
+    return socket.gethostname()
+
+
+def _opened(path: Path) -> int:
     try:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), False
-    except FileExistsError:
-        return os.open(path, os.O_WRONLY), True
+        return os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
     except FileNotFoundError:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        return os.open(path, os.O_WRONLY | os.O_CREAT, 0o666), False
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
 
 
 def begun(folder: Path, tasks: Sequence[Task]) -> Task | None:
-    """Return which of the tasks that did not come home is under way, if one alone is."""
-    try:
-        place = int(Path(_path(folder, tasks)).read_bytes())
-    except (OSError, ValueError):
-        return None
-    return None if place == _NOBODY or place >= len(tasks) else tasks[place]
+    """Return which of the tasks of a group was under way where its worker died, if one alone was.
+
+    The mark is removed: what is sent again will have another one.
+    """
+    found = None
+    for path in _marks(folder):
+        with suppress(OSError, ValueError):
+            label, place = path.read_text().split()
+            if label == tasks[0].label:
+                path.unlink()
+                found = tasks[int(place)] if 0 <= int(place) < len(tasks) else found
+    return found
 
 
-def unmark(folder: Path, tasks: Sequence[Task]) -> None:
-    """Remove the mark of tasks that are home."""
+def _marks(folder: Path) -> list[Path]:
     with suppress(OSError):
-        os.unlink(_path(folder, tasks))  # noqa: PTH108 - one call a task
+        return list(_folder(folder).iterdir())
+    return []
 
 
 def forget_marks(folder: Path) -> None:
     """Remove the marks of an earlier session, whose workers are gone."""
-    shutil.rmtree(folder / "work" / "under_way", ignore_errors=True)
+    shutil.rmtree(_folder(folder), ignore_errors=True)

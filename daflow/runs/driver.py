@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
-from daflow.names import Phase
+from daflow.names import Phase, Status
 from daflow.ports import Pool, Store
 from daflow.runs import facts
 from daflow.runs.agenda import Agenda
@@ -118,13 +118,17 @@ class Driver:
     def _collect(self, pool: Pool) -> None:
         """Journal what came home, all of it at once."""
         outcomes = pool.wait(POLL_SECONDS)
-        for outcome in outcomes:
-            self._agenda.home(outcome.task)
-            self._pace.take(outcome)
-        self._note([facts.ended(outcome) for outcome in outcomes])
         for task in pool.sent_back():
             self._agenda.home(task)
             self._n_back += 1
+        for outcome in outcomes:
+            self._pace.take(outcome)
+        if all(outcome.status is Status.OK for outcome in outcomes):
+            # No worker waits for the journal: what else the stage has to do does not depend on these.
+            self._fill(pool)
+        for outcome in outcomes:
+            self._agenda.home(outcome.task)
+        self._note([facts.ended(outcome) for outcome in outcomes])
 
     def _close(self, decision: Close) -> None:
         phase, step = decision.stage

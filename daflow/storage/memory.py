@@ -148,6 +148,11 @@ class MemoryStore:
         """Return the receipt of an attempt, if it left one."""
         return self._receipts.get(task)
 
+    def receipts_together(self, tasks: Sequence[Task]) -> list[Outcome]:
+        """Return the receipts of tasks of one stage that ended together, if all are there; else nothing."""
+        found = [self._receipts[task] for task in tasks if task in self._receipts]
+        return found if len(found) == len(tasks) else []
+
     def receipts(self) -> Iterator[Outcome]:
         """Return every receipt there is now."""
         return iter(list(self._receipts.values()))

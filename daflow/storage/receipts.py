@@ -46,10 +46,10 @@ def write_receipts(root: Path, outcomes: Sequence[Outcome]) -> None:
         return
     folder = _folder(root, outcomes[0].task.step, outcomes[0].task.phase)
     make_folder(folder)
-    for together in _of_one_name(outcomes):
-        plain: Any = [outcome.to_json() for outcome in together]
-        name = _name([outcome.task for outcome in together])
-        write_durably(folder / name, _encode(plain if len(plain) > 1 else plain[0]).encode())
+    of_task = {outcome.task: outcome for outcome in outcomes}
+    for together in _of_one_name([*of_task]):
+        plain: Any = [of_task[task].to_json() for task in together]
+        write_durably(folder / _name(together), _encode(plain if len(plain) > 1 else plain[0]).encode())
     sync_folder(folder)
 
 
@@ -60,6 +60,21 @@ def read_receipt(root: Path, task: Task) -> Outcome | None:
         return _read(alone)[0]
     of_stage = read_stage(root, task.phase, task.step, lambda other: other != task)
     return next((outcome for outcome in of_stage if outcome.task == task), None)
+
+
+def read_together(root: Path, tasks: Sequence[Task]) -> list[Outcome]:
+    """Return the receipts of tasks that ended together, if just these did; else nothing.
+
+    Cost: a look at one name, as a rule.
+    """
+    folder = _folder(root, tasks[0].step, tasks[0].phase)
+    found: list[Outcome] = []
+    for together in _of_one_name(tasks):
+        path = folder / _name(together)
+        if not path.exists():
+            return []
+        found += _read(path)
+    return found
 
 
 def read_receipts(root: Path) -> Iterator[Outcome]:
@@ -108,11 +123,11 @@ def _runs(indices: Iterable[int]) -> list[list[int]]:
     return runs
 
 
-def _of_one_name(outcomes: Sequence[Outcome]) -> Iterator[list[Outcome]]:
-    """Yield outcomes that one name can tell: of the same attempt, in a few runs."""
-    by_attempt: dict[int, dict[int, Outcome]] = {}
-    for outcome in outcomes:
-        by_attempt.setdefault(outcome.task.attempt, {})[outcome.task.index] = outcome
+def _of_one_name(tasks: Sequence[Task]) -> Iterator[list[Task]]:
+    """Yield tasks that one name can tell: of the same attempt, in a few runs."""
+    by_attempt: dict[int, dict[int, Task]] = {}
+    for task in tasks:
+        by_attempt.setdefault(task.attempt, {})[task.index] = task
     for of_attempt in by_attempt.values():
         runs = _runs(of_attempt)
         for first in range(0, len(runs), RUNS_A_NAME):

@@ -24,7 +24,7 @@ from daflow.storage.direct import FileAccess, aligned
 from daflow.storage.files import make_folder, store_errors, sync_folder, write_durably
 from daflow.storage.observations import read_observations, write_observations
 from daflow.storage.pieces import rechunked
-from daflow.storage.receipts import read_receipt, read_receipts, read_stage, write_receipts
+from daflow.storage.receipts import read_receipt, read_receipts, read_stage, read_together, write_receipts
 from daflow.storage.zarr_rows import ZarrRows, is_plain, packing
 
 
@@ -171,6 +171,10 @@ class ZarrStore:
     def receipt(self, task: Task) -> Outcome | None:
         """Return the receipt of an attempt, if it left one."""
         return read_receipt(self._receipts, task)
+
+    def receipts_together(self, tasks: Sequence[Task]) -> list[Outcome]:
+        """Return the receipts of tasks of one stage that ended together, if just these did; else nothing."""
+        return read_together(self._receipts, tasks)
 
     def receipts(self) -> Iterator[Outcome]:
         """Return every receipt there is."""

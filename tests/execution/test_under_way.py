@@ -10,7 +10,7 @@ from daflow.errors import StoreError
 from daflow.execution import pools
 from daflow.execution.clusters import connect
 from daflow.execution.pools import DaskPool
-from daflow.execution.under_way import begun, forget_marks, under_way, unmark
+from daflow.execution.under_way import begun, forget_marks, under_way
 from daflow.names import Phase, Status
 from daflow.records import Outcome, Task
 
@@ -21,24 +21,32 @@ OTHERS = [Task(Phase.FORECAST, 1, index) for index in range(1, 6)]
 
 def test_that_the_mark_of_a_group_tells_which_task_is_under_way(tmp_path):
     assert begun(tmp_path, OTHERS) is None
-    with under_way(tmp_path, OTHERS) as mark:
-        assert not mark.again
-        assert begun(tmp_path, OTHERS) is None
-        for task in (*OTHERS, None, OTHERS[1]):
-            mark.begin(task)
-            assert begun(tmp_path, OTHERS) == task
-    assert begun(tmp_path, OTHERS) == OTHERS[1], "it stays until the group is home"
-    assert begun(tmp_path, [FIRST]) is None
-
-
-def test_that_tasks_taken_up_again_before_they_were_home_are_known(tmp_path):
-    for again in (False, True):
+    for task in (*OTHERS, None, OTHERS[1]):
         with under_way(tmp_path, OTHERS) as mark:
-            assert mark.again == again
-    unmark(tmp_path, OTHERS)
-    unmark(tmp_path, OTHERS)
+            assert begun(tmp_path, OTHERS) is None
+        with under_way(tmp_path, OTHERS) as mark:
+            mark.begin(OTHERS[0])
+            mark.begin(task)
+            assert begun(tmp_path, [FIRST]) is None
+            assert begun(tmp_path, OTHERS) == task
+            assert begun(tmp_path, OTHERS) is None, "it was told once"
+
+
+def test_that_a_worker_has_one_mark_and_that_nothing_is_under_way_after_the_group(tmp_path):
+    for tasks in (OTHERS, [FIRST], OTHERS):
+        with under_way(tmp_path, tasks) as mark:
+            mark.begin(tasks[0])
+        assert len(list((tmp_path / "work" / "under_way").iterdir())) == 1
+    assert begun(tmp_path, OTHERS) is None
+
+
+def test_that_a_mark_of_something_else_tells_nothing(tmp_path):
     with under_way(tmp_path, OTHERS) as mark:
-        assert not mark.again
+        mark.begin(OTHERS[0])
+        (path,) = (tmp_path / "work" / "under_way").iterdir()
+        for text in ("", f"{OTHERS[0].label} x", f"{OTHERS[0].label} 99", f"{FIRST.label} 0"):
+            path.write_text(text)
+            assert begun(tmp_path, OTHERS) is None
 
 
 def test_that_marks_of_an_earlier_session_are_forgotten(tmp_path):
@@ -66,9 +74,6 @@ class Marks:
 
     def word(self, tasks, begun):
         return []
-
-    def home(self, tasks):
-        unmark(self.folder, tasks)
 
 
 def outcomes_but_of_third(folder, tasks):
@@ -111,7 +116,6 @@ def test_that_a_death_is_held_against_the_task_under_way_and_no_other(client, tm
     assert sorted((o.task.index, o.status) for o in outcomes) == [
         (index, Status.LOST if index == THIRD else Status.OK) for index in range(6)
     ]
-    assert list((tmp_path / "work" / "under_way").iterdir()) == []
 
 
 def test_that_tasks_that_kill_their_worker_before_one_begins_come_to_an_end(client, tmp_path, monkeypatch):

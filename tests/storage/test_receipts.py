@@ -9,7 +9,7 @@ from daflow.errors import StoreError
 from daflow.names import Phase, Status
 from daflow.records import Outcome, Task
 from daflow.storage import receipts
-from daflow.storage.receipts import read_receipt, read_receipts, read_stage, write_receipts
+from daflow.storage.receipts import read_receipt, read_receipts, read_stage, read_together, write_receipts
 
 FINITE = st.floats(allow_nan=False)
 OUTCOMES = st.builds(
@@ -140,3 +140,13 @@ def test_that_a_group_s_receipt_cut_anywhere_is_named_with_a_cure(tmp_path):
         os.truncate(path, length)
         with pytest.raises(StoreError, match="cannot be read"):
             list(read_receipts(tmp_path))
+
+
+def test_that_receipts_of_tasks_that_ended_together_are_found_by_just_these_tasks(tmp_path):
+    for outcomes in (group(range(0, 60, 2)), group([5]), [*group([61, 62]), *group([63], attempt=1)]):
+        tasks = [outcome.task for outcome in outcomes]
+        assert read_together(tmp_path, tasks) == []
+        write_receipts(tmp_path, outcomes)
+        assert {o.task: o for o in read_together(tmp_path, tasks)} == {o.task: o for o in outcomes}
+        if len(tasks) > 1:
+            assert read_together(tmp_path, tasks[1:2]) == []
