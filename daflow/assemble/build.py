@@ -13,7 +13,7 @@ from daflow.assemble.keys import stage_keys
 from daflow.config.external_models import CommandSettings
 from daflow.config.localization import DistanceLocalization
 from daflow.config.methods import EsMdaSettings, GeometricAlphas
-from daflow.config.observations import TwinObservations
+from daflow.config.observations import BlockError, DenseError, LowRankError, TwinObservations
 from daflow.config.parameters import LogitTransform, LogTransform, NormalScoreTransform, ParameterSettings
 from daflow.config.schema import Workflow
 from daflow.errors import CombinationError, ConfigError, DataError
@@ -194,6 +194,8 @@ def locality_of(workflow: Workflow, table: ObservationTable) -> Locality | None:
     points = np.stack([np.asarray(table[axis], dtype=np.float64) for axis in ("x", "y", "z")], axis=1)
     if workflow.method.inversion == "subspace" and settings.tapers == "cross_covariance":
         _refuse_subspace(len(codes), len(workflow.ensemble.members))
+    if settings.tapers == "observation_error":
+        _refuse_what_is_not_local(workflow)
     return Locality(settings.tapers, points, codes.astype(np.int64), rules)
 
 
@@ -204,6 +206,24 @@ def _refuse_subspace(n_obs: int, n_members: int) -> None:
             got=f"{n_obs} observations, {n_members} members",
             allowed="fewer observations than members, localization.tapers: gain, or another inversion",
             do="set method.inversion: subspace_rescaled",
+        )
+
+
+def _refuse_what_is_not_local(workflow: Workflow) -> None:
+    method, error = workflow.method, workflow.observations.error
+    if method.inversion != "exact_cholesky":
+        raise CombinationError(
+            "localization.tapers observation_error has an inversion of its own, each number's",
+            got=f"method.inversion: {method.inversion}",
+            allowed="method.inversion: exact_cholesky, or localization.tapers: gain | cross_covariance",
+            do="set method.inversion: exact_cholesky",
+        )
+    if isinstance(error, DenseError | BlockError | LowRankError):
+        raise CombinationError(
+            "localization.tapers observation_error weighs errors one by one, and these depend on each other",
+            got=f"observations.error.kind: {error.kind}",
+            allowed="observations.error.kind: diagonal, or localization.tapers: gain | cross_covariance",
+            do="set localization.tapers: gain",
         )
 
 

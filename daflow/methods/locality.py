@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from daflow.numerics.cell_planning import plan_localization
 from daflow.numerics.cells import LocalizationPlan
 from daflow.numerics.covariance import Covariance
+from daflow.numerics.local_analysis import add_local_analysis, local_analysis_factors
 from daflow.numerics.localization import IntArray, Rules, state_obs_taper
 from daflow.numerics.localized_update import Slab, add_tapered_increment
 from daflow.numerics.updates import InversionSettings, tapered_covariance_factors, tapered_gain_factors
@@ -61,7 +62,7 @@ class Locality:
     def plan(self, points: SlicePoints) -> Arrays:
         """Return which observations the points of a slice hear, and how loudly."""
         given = (points.coordinates, points.variable, self.obs_points, self.kind_codes, self.rules)
-        return SCHEMES[self.tapers].plan(*given).to_arrays()
+        return plan_localization(*given).to_arrays()
 
     def apply(self, factors: Arrays, plan: Arrays, slab: Slab) -> None:
         """Turn a prior slice (n_members, n) into the posterior, in place."""
@@ -83,17 +84,17 @@ class Locality:
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """What a localized update prepares once a step, finds once a run, and does to a slice."""
+    """What a localized update prepares once a step, and what it does to a slice with it."""
 
     factors: Callable[[FloatArray, FloatArray, Covariance, InversionSettings], tuple[FloatArray, FloatArray]]
-    plan: Callable[[ArrayLike, ArrayLike, ArrayLike, ArrayLike, Rules], LocalizationPlan]
     apply: Callable[[LocalizationPlan, Slab, ArrayLike, ArrayLike], None]
 
 
 SCHEMES: Final[Mapping[str, Scheme]] = MappingProxyType(
     {
-        "gain": Scheme(tapered_gain_factors, plan_localization, add_tapered_increment),
-        "cross_covariance": Scheme(tapered_covariance_factors, plan_localization, add_tapered_increment),
+        "gain": Scheme(tapered_gain_factors, add_tapered_increment),
+        "cross_covariance": Scheme(tapered_covariance_factors, add_tapered_increment),
+        "observation_error": Scheme(local_analysis_factors, add_local_analysis),
     }
 )
 """What a taper's weights multiply -> how."""

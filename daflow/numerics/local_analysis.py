@@ -26,9 +26,15 @@ from typing import NamedTuple, Protocol, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
+from daflow.errors import CombinationError, DataError
 from daflow.numerics.cells import Cell, FloatArray, Group, IntArray, LocalizationPlan
+from daflow.numerics.covariance import Covariance, DiagonalCovariance, as_covariance
+from daflow.numerics.innovation import quiet_overflow, still_finite
+from daflow.numerics.linalg import anomalies_of
 from daflow.numerics.local_systems import LocalSystem
 from daflow.numerics.localized_update import Slab, change_cells, checked_factor, product_over_obs
+from daflow.numerics.updates import InversionSettings, TaperedFactors
+from daflow.numerics.validation import finite_array, positive_number
 
 
 class Solver(Protocol):
@@ -55,6 +61,62 @@ def fastest_solver() -> Solver:
         return cast("Solver", import_module("daflow.numerics.local_systems"))
 
 
+def local_analysis_factors(
+    predicted: ArrayLike,
+    perturbed_observations: ArrayLike,
+    obs_error: Covariance | ArrayLike,
+    settings: InversionSettings,
+) -> TaperedFactors:
+    r"""Return the two factors of `add_local_analysis`, members first.
+
+    Parameters
+    ----------
+    predicted, perturbed_observations : (n_members, n_obs)
+    obs_error
+        R: a `DiagonalCovariance`, or variances (n_obs,).
+    settings
+        Its alpha multiplies R. Points always solve by Cholesky, and leave nothing out.
+
+    Raises
+    ------
+    daflow.errors.DataError
+        Arrays that are not finite or whose shapes disagree, fewer than two members, alpha not above 0.
+    daflow.errors.CombinationError
+        Errors that are not independent, or an inversion that is not ``exact_cholesky``.
+    """
+    covariance = as_covariance(obs_error)
+    _check_can_be_local(covariance, settings)
+    y = finite_array("predicted", predicted, (None, covariance.n_obs))
+    if len(y) < 2:
+        raise DataError("an ensemble needs two members at least", got=len(y), allowed="2 or more")
+    d = finite_array("perturbed_observations", perturbed_observations, y.shape)
+    scale = np.sqrt(positive_number("alpha", settings.alpha) * (len(y) - 1))
+    with quiet_overflow():
+        left, right = (covariance.whiten(rows) / scale for rows in (anomalies_of(y), d - y))
+    return TaperedFactors(still_finite(left), still_finite(right))
+
+
+def _check_can_be_local(covariance: Covariance, settings: InversionSettings) -> None:
+    if not isinstance(covariance, DiagonalCovariance):
+        raise CombinationError(
+            "a local analysis weighs the errors of observations one by one, and these depend on each other",
+            got=type(covariance).__name__,
+            allowed="independent observation errors",
+            do="taper the gain or the cross-covariance, or give the errors as independent",
+        )
+    if (
+        settings.inversion != "exact_cholesky"
+        or settings.truncation < 1
+        or settings.obs_obs_taper is not None
+    ):
+        raise CombinationError(
+            "a local analysis has an inversion of its own: each point's, by Cholesky, with nothing left out",
+            got=f"inversion {settings.inversion}, truncation {settings.truncation}",
+            allowed="inversion exact_cholesky, truncation 1, no obs-obs taper",
+            do="leave these settings at their defaults, or taper the gain or the cross-covariance",
+        )
+
+
 def add_local_analysis(
     plan: LocalizationPlan,
     slab: Slab,
@@ -75,7 +137,8 @@ def add_local_analysis(
         (n_obs, n_members) Z: predicted observations less their mean, over the standard deviation of the
         observation's error (errors are independent of each other) and the root of n_members - 1.
     mismatch
-        (n_obs, n_members) perturbed less predicted observations, over the same.
+        (n_obs, n_members) perturbed less predicted observations, over the same. Both factors are the
+        transposed ones of `local_analysis_factors`.
     solver
         Who solves; ``None``: `fastest_solver`.
 

@@ -168,6 +168,23 @@ CASES = [
             array("matrix.npy", np.ones((6, 9)))(folder),
         ),
     ),
+    Case(
+        "local analyses with an inversion",
+        ("observation_error", "exact_cholesky"),
+        (
+            "method: {kind: es_mda, steps: 2}\nlocalization: {",
+            "method: {kind: es_mda, inversion: rescaled}\nlocalization: {tapers: observation_error, ",
+        ),
+    ),
+    Case(
+        "local analyses with correlated errors",
+        ("observation_error", "error.kind: dense"),
+        (
+            f"{FILE}\nmethod: {{kind: es_mda, steps: 2}}\nlocalization: {{",
+            f"{DENSE}\nmethod: {{kind: es_mda, steps: 2}}\nlocalization: {{tapers: observation_error, ",
+        ),
+        archive("r.npz", covariance=0.01 * np.eye(3)),
+    ),
     Case("module missing", ("model.function", "users"), (MATRIX, CALLED)),
     Case(
         "function missing",

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daflow.errors import DataError
+from daflow.errors import CombinationError, DataError
 from daflow.methods import EsMda, Locality
 from daflow.numerics.covariance import (
     BlockDiagonalCovariance,
@@ -17,6 +18,7 @@ from daflow.numerics.localization import DistanceTaper, state_obs_taper
 from daflow.numerics.schedules import constant_alphas
 from daflow.numerics.updates import perturbed_observation_update
 from daflow.ports import SlicePoints
+from tests.numerics.local_problems import plain_local_analysis
 
 N_MEMBERS, N_STATE, N_OBS = 9, 40, 6
 RNG = np.random.default_rng(3)
@@ -104,7 +106,27 @@ def test_that_a_localized_slice_gives_what_the_whole_gives_where_the_gain_is_tap
     np.testing.assert_allclose(in_slices(method, 0, cuts), whole, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("tapers", ["gain", "cross_covariance"])
+@settings(max_examples=20, deadline=None)
+@given(CUTS)
+def test_that_a_localized_slice_gives_what_each_point_s_own_analysis_gives(cuts):
+    method = EsMda((2.0, 2.0), VALUES, DIAGONAL, 5, locality=locality("observation_error"))
+    scale = np.sqrt(2.0 * DIAGONAL.diagonal() * (N_MEMBERS - 1.0))[:, np.newaxis]
+    anomalies = (PREDICTED - PREDICTED.mean(axis=0)).T / scale
+    mismatch = (method.perturbed(0, MEMBERS) - PREDICTED).T / scale
+    whole = plain_local_analysis(dense_taper(), PRIOR, anomalies, mismatch)
+    np.testing.assert_allclose(in_slices(method, 0, cuts), whole, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"error": DENSE}, {"inversion": "rescaled"}, {"inversion": "rescaled", "truncation": 0.9}]
+)
+def test_that_local_analyses_refuse_what_they_cannot_honour(changes):
+    method = EsMda((1.0,), VALUES, DIAGONAL, 5, locality=locality("observation_error"))
+    with pytest.raises(CombinationError, match="local analysis"):
+        replace(method, **changes).prepare(0, MEMBERS, read(PREDICTED))
+
+
+@pytest.mark.parametrize("tapers", ["gain", "cross_covariance", "observation_error"])
 def test_that_what_is_out_of_reach_of_every_observation_is_left_alone_bit_for_bit(tapers):
     rules = dict.fromkeys(RULES, DistanceTaper("step", (1.0, 1.0, None)))
     method = EsMda((1.0,), VALUES, DIAGONAL, 5, locality=Locality(tapers, OBS_PLACES, KINDS, rules))

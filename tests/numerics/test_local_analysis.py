@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daflow.errors import DataError
+from daflow.errors import CombinationError, DataError
 from daflow.numerics import compiled_systems, local_systems, localized_update
 from daflow.numerics.cell_planning import plan_localization
-from daflow.numerics.local_analysis import add_local_analysis, fastest_solver
+from daflow.numerics.local_analysis import add_local_analysis, fastest_solver, local_analysis_factors
 from daflow.numerics.localization import DistanceTaper
-from daflow.numerics.updates import perturbed_observation_update
+from daflow.numerics.updates import InversionSettings, perturbed_observation_update
 from tests.numerics.local_problems import plain_local_analysis
 from tests.numerics.tapers_by_hand import (
     close,
@@ -73,9 +73,33 @@ def test_that_with_weights_of_one_it_is_the_global_update(solver, tapered):
     expected = perturbed_observation_update(prior, predicted, observed, variances)
     far = DistanceTaper("step", (1e6, 1e6, 1e6)) if tapered else None
     plan = plan_localization(scattered(1, 120), 0, scattered(2, 14), 0, {(0, 0): far})
-    scale = np.sqrt(variances * 8.0)
-    anomalies = ((predicted - predicted.mean(axis=0)) / scale).T
-    close(updated(plan, prior, anomalies, ((observed - predicted) / scale).T, solver), expected)
+    factors = local_analysis_factors(predicted, observed, variances / 3.0, InversionSettings(alpha=3.0))
+    close(updated(plan, prior, *(factor.T for factor in factors), solver), expected)
+
+
+@pytest.mark.parametrize(
+    ("error", "options", "words"),
+    [
+        (np.eye(3), {}, "depend on each other"),
+        (np.ones(3), {"inversion": "subspace"}, "inversion of its own"),
+        (np.ones(3), {"inversion": "rescaled", "truncation": 0.9}, "inversion of its own"),
+        (np.ones(3), {"obs_obs_taper": np.eye(3)}, "no obs-obs taper"),
+    ],
+)
+def test_that_factors_refuse_what_cannot_be_honoured(error, options, words):
+    with pytest.raises(CombinationError, match=words):
+        local_analysis_factors(np.zeros((4, 3)), np.zeros((4, 3)), error, InversionSettings(**options))
+
+
+def test_that_factors_refuse_what_is_no_ensemble():
+    for predicted, observed, words in (
+        (np.zeros((1, 3)), np.zeros((1, 3)), "two members"),
+        (np.zeros((4, 3)), np.zeros((4, 2)), "wrong shape"),
+        (np.full((4, 3), np.nan), np.zeros((4, 3)), "not finite"),
+        (np.full((4, 3), 1e308) * [[1], [-1], [1], [-1]], np.zeros((4, 3)), "overflows"),
+    ):
+        with pytest.raises(DataError, match=words):
+            local_analysis_factors(predicted, observed, np.full(3, 1e-300), InversionSettings())
 
 
 @SOLVERS
