@@ -14,6 +14,7 @@ model: {model}
 observations: {{kind: twin, error: {{default: {{absolute: 0.5}}}}}}
 method: {{kind: es_mda, steps: 1}}
 """
+FORCED = "forcing: erf.csv, terms: {all: scale}, reference: [1851, 1853]"
 NORMAL = "prior: {kind: normal, mean: 1.0, std: 0.2}"
 
 MODELS = {
@@ -39,8 +40,7 @@ MODELS = {
     ),
     "energy_balance": (
         f"{{feedback: {{{NORMAL}}}, scale: {{{NORMAL}}}}}",
-        "{kind: energy_balance, heat_capacities: [8, 100], heat_transfers: [feedback, 0.7], "
-        + "forcing: erf.csv, terms: {all: scale}, reference: [1851, 1853]",
+        "{kind: energy_balance, heat_capacities: [8, 100], heat_transfers: [feedback, 0.7], " + FORCED,
     ),
 }
 FORCING = "year,all\n" + "\n".join(f"{1850 + i},{0.1 * i}" for i in range(12)) + "\n"

@@ -9,7 +9,15 @@ from pydantic import ValidationError
 
 from daflow.config.quasigeostrophic import QuasigeostrophicSettings
 from daflow.errors import ModelFailed
-from daflow.models.quasigeostrophic import Basin, Quasigeostrophic, spacings, speed
+from daflow.models.quasigeostrophic import (
+    Basin,
+    Quasigeostrophic,
+    sine_transform,
+    sines_by_fft,
+    sines_by_products,
+    spacings,
+    speed,
+)
 from daflow.ports import MemberInput
 
 GOLDEN = [np.load(path) for path in sorted((Path(__file__).parents[1] / "golden").glob("qg_*.npz"))]
@@ -86,6 +94,18 @@ def test_that_the_laplacian_of_its_inverse_is_the_field(psi):
     basin = basin_of(psi)
     vorticity = inside(basin.vorticity())
     np.testing.assert_allclose(basin.invert_laplacian(vorticity), psi, atol=1e-11)
+
+
+@given(psi=FIELDS)
+def test_that_sines_by_products_are_sines_by_fft_and_their_own_inverse(psi):
+    modes = sines_by_products(SHAPE)(psi)
+    np.testing.assert_allclose(modes, sines_by_fft(psi), rtol=0, atol=1e-12 * (1.0 + np.abs(psi).max()))
+    np.testing.assert_allclose(sines_by_fft(modes), psi, rtol=0, atol=1e-12 * (1.0 + np.abs(psi).max()))
+
+
+def test_that_large_fields_are_transformed_by_fft():
+    assert sine_transform((127, 63)) is sines_by_fft
+    assert sine_transform((63, 31)) is not sines_by_fft
 
 
 def test_that_a_wave_of_the_basin_dies_out_at_its_rate():
