@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 from threadpoolctl import threadpool_info
 
 PACKAGES = ("daflow", "numpy", "scipy", "zarr", "dask", "distributed", "xarray")
+OPTIONAL = ("numba",)
+"""Packages that numbers are computed with where they are installed."""
 
 
 def environment() -> dict[str, str]:
@@ -25,10 +27,18 @@ def environment() -> dict[str, str]:
     return {
         "python": platform.python_version(),
         **{package: version(package) for package in PACKAGES},
+        **{package: _version_if_any(package) for package in OPTIONAL},
         "blas": ", ".join(sorted(set(blas))),
         "machine": platform.machine(),
         "system": os.uname().sysname,
     }
+
+
+def _version_if_any(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "absent"
 
 
 def differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
