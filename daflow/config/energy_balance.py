@@ -8,10 +8,13 @@ from typing import Annotated, Literal, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from daflow.config.builtin_models import TOGETHER, Count, NumberOrName
-from daflow.config.section import InputPath, Name, Positive, Problem, Section, kind_of_value, refuse
+from daflow.config.section import InputPath, Name, Problem, Section, kind_of_value, refuse
 
-PositiveOrName = Annotated[
-    Annotated[Positive, Tag("number")] | Annotated[Name, Tag("word")], Discriminator(kind_of_value)
+LEAST, MOST = 1e-4, 1e4
+"""Of what describes a layer: far beyond any climate, and near enough to 1 to be exact."""
+PhysicalOrName = Annotated[
+    Annotated[float, Field(ge=LEAST, le=MOST), Tag("number")] | Annotated[Name, Tag("word")],
+    Discriminator(kind_of_value),
 ]
 
 
@@ -21,19 +24,19 @@ class EnergyBalanceSettings(Section):
     kind: Literal["energy_balance"] = Field(
         default="energy_balance", description="The energy-balance model of the global mean climate."
     )
-    heat_capacities: tuple[PositiveOrName, ...] = Field(
+    heat_capacities: tuple[PhysicalOrName, ...] = Field(
         min_length=2,
         max_length=3,
         description="Of each layer from the surface down, W yr m-2 K-1; each a number above 0, or a variable "
         "of one number.",
     )
-    heat_transfers: tuple[PositiveOrName, ...] = Field(
+    heat_transfers: tuple[PhysicalOrName, ...] = Field(
         min_length=2,
         max_length=3,
         description="First the climate feedback (from the surface to space), then from each layer to the next"
         ", W m-2 K-1; each a number above 0, or a variable of one number.",
     )
-    efficacy: PositiveOrName = Field(
+    efficacy: PhysicalOrName = Field(
         default=1.0,
         description="Of heat taken up by the deepest layer in changing the surface temperature, above 0, or "
         "a variable; 1: as any other. No unit.",

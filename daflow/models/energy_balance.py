@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import expm
 
-from daflow.config.energy_balance import EnergyBalanceSettings
+from daflow.config.energy_balance import LEAST, MOST, EnergyBalanceSettings
 from daflow.config.section import nearest
 from daflow.errors import DataError, ModelFailed
 from daflow.inputs.tables import Columns, read_columns
@@ -166,7 +166,7 @@ class EnergyBalance:
         daflow.errors.DataError
             A variable is missing or not one number; an observation is none of `observables`.
         daflow.errors.ModelFailed
-            A variable is not finite, or not above 0 where it must be.
+            A variable is not finite, or no layer can have it.
         """
         return alone(self.forecast_many([given]))
 
@@ -181,15 +181,16 @@ class EnergyBalance:
         def number(each: float | str) -> float:
             return float(variable(given, each, (), "energy_balance")) if isinstance(each, str) else each
 
-        def positive(each: float | str) -> float:
+        def physical(each: float | str) -> float:
             value = number(each)
-            refuse_entries(str(each), np.array([value]), np.array([value > 0.0]), "numbers above 0")
+            good = np.array([LEAST <= value <= MOST])
+            refuse_entries(str(each), np.array([value]), good, f"{LEAST:g} to {MOST:g}")
             return value
 
         layers = Layers(
-            np.array([positive(each) for each in settings.heat_capacities]),
-            np.array([positive(each) for each in settings.heat_transfers]),
-            positive(settings.efficacy),
+            np.array([physical(each) for each in settings.heat_capacities]),
+            np.array([physical(each) for each in settings.heat_transfers]),
+            physical(settings.efficacy),
         )
         forcing = np.zeros(self._times.size)
         with np.errstate(over="ignore", invalid="ignore"):

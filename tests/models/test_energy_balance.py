@@ -1,3 +1,4 @@
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from daflow.config.energy_balance import EnergyBalanceSettings
+from daflow.config.energy_balance import LEAST, MOST, EnergyBalanceSettings
 from daflow.errors import DataError, ModelFailed
 from daflow.models.energy_balance import EnergyBalance, Layers, temperatures_of
 from daflow.models.integrators import rk4_step
@@ -96,6 +97,16 @@ def test_that_a_step_is_what_runge_and_kutta_come_to_in_fourth_order(n):
     np.testing.assert_allclose(np.log2(np.array(errors[:-1]) / np.array(errors[1:])), 4.0, atol=0.3)
 
 
+def test_that_the_budget_closes_for_all_layers_that_are_let_through():
+    for c, deep, feedback, exchange, efficacy in itertools.product((LEAST, 1.0, MOST), repeat=5):
+        of = Layers(np.array([c, deep]), np.array([feedback, exchange]), efficacy)
+        both = of.propagator(1.0) @ [0.0, 0.0, 1.0]
+        brought = of.imbalance(both[2:], np.array(1.0))
+        # Against the largest of the flows that cancel in the imbalance.
+        size = max(1.0, np.abs(of.capacities * both[:2]).max(), np.abs(efficacy * exchange * both[2:]).max())
+        assert abs(of.capacities @ both[:2] - brought) <= 1e-8 * size
+
+
 @settings(max_examples=30, deadline=None)
 @given(of=layers(sizes=(2,)))
 def test_that_the_rates_of_two_layers_are_those_of_the_paper(of):
@@ -150,8 +161,8 @@ def test_that_numbers_may_be_variables(table):
     np.testing.assert_array_equal(forecast(own, c=8.0, k=1.2, g=[0.7], e=1.0), forecast(model_of(table)))
 
 
-@pytest.mark.parametrize("wrong", [0.0, -1.0, np.nan])
-def test_that_a_variable_that_is_not_above_nothing_fails_the_member(table, wrong):
+@pytest.mark.parametrize("wrong", [0.0, -1.0, 1e-300, 1e300, np.nan])
+def test_that_a_variable_that_no_layer_can_have_fails_the_member(table, wrong):
     own = model_of(table, heat_capacities=("c", 100.0))
     with pytest.raises(ModelFailed, match="'c' cannot be used"):
         forecast(own, c=wrong)
