@@ -15,8 +15,10 @@ from threadpoolctl import threadpool_info
 from daflow.assemble.environment import environment
 from daflow.assemble.preview import Preview, preview
 from daflow.config.execution import LocalExecution
+from daflow.config.localization import DistanceLocalization
 from daflow.config.schema import Workflow
 from daflow.execution.pipeline import LANES
+from daflow.storage.direct import ALIGNMENT, SMALLEST_DIRECT
 from daflow.storage.disk import Disk, disk_of
 from daflow.storage.disk_speed import CHUNK_SIZES, DiskSpeed, Packing, Speed, Watch, measure, size_of
 
@@ -26,6 +28,8 @@ SLOW_SYNC: Final = 0.02
 """Seconds; every task syncs a few files."""
 FEW_FILES: Final = 10**6
 LITTLE_MEMORY: Final = 2 * 10**9
+LOCAL_ANALYSIS: Final = "observation_error"
+"""The taper that makes an analysis at each number of the state."""
 IN_MEMORY: Final = frozenset({"tmpfs", "ramfs"})
 SHARED: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "lustre", "gpfs", "beegfs", "ceph", "fuse.sshfs"})
 
@@ -118,7 +122,8 @@ def examine(
     fit = None if seen is None else _fit(seen, speed)
     findings = [*_of_machine(machine), *_of_disk(disk)]
     if workflow is not None and fit is not None:
-        findings += _of_fit(workflow, fit, machine, disk)
+        findings += [*_of_fit(workflow, fit, machine, disk), *_of_chunks(fit, disk, speed)]
+        findings += _of_numba(workflow, machine)
     return Examination(machine, disk, speed, fit, tuple(findings))
 
 
@@ -187,6 +192,31 @@ def _of_disk(disk: Disk) -> Iterator[str]:
         )
     if disk.free_files is not None and disk.free_files < FEW_FILES:
         yield f"room for {disk.free_files:,} more files only: storage.sharding: aligned makes fewer"
+
+
+def _of_chunks(fit: Fit, disk: Disk, speed: DiskSpeed | None) -> Iterator[str]:
+    seen = fit.preview
+    if disk.direct and fit.chunk_bytes >= SMALLEST_DIRECT and fit.chunk_bytes % ALIGNMENT:
+        yield (
+            f"chunks of {seen.slice_size:,} numbers do not fill blocks of the disk and go through the page "
+            "cache: storage.slice_size: auto, or a multiple of 1024"
+        )
+    if fit.speed is None or speed is None or seen.n_slices == 1:
+        return
+    better = enough(speed)
+    if better.chunk_bytes > fit.chunk_bytes and better.share * ENOUGH > fit.speed.share:
+        numbers = min(better.chunk_bytes // seen.item_bytes, seen.n_state)
+        memory = LANES * 8 * numbers * seen.n_members
+        yield (
+            f"chunks of {size_of(better.chunk_bytes)} are {better.share / fit.speed.share:.1f} times as fast "
+            f"here: storage.slice_size: {numbers}, if a worker has {size_of(memory)} for {LANES} slabs"
+        )
+
+
+def _of_numba(workflow: Workflow, machine: Machine) -> Iterator[str]:
+    local = workflow.localization
+    if machine.numba is None and isinstance(local, DistanceLocalization) and local.tapers == LOCAL_ANALYSIS:
+        yield "local analyses take three to four times as long without numba: pip install daflow[fast]"
 
 
 def _of_fit(workflow: Workflow, fit: Fit, machine: Machine, disk: Disk) -> Iterator[str]:

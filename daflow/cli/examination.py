@@ -48,7 +48,7 @@ def _machine(machine: Machine) -> Table:
         {
             "python": f"{python}, {versions['system']} {versions['machine']}",
             "packages": ", ".join(f"{name} {versions[name]}" for name in PACKAGES if name in versions),
-            "numba": machine.numba or "not installed",
+            "numba": machine.numba or "not installed (daflow[fast] has it; only local analyses use it)",
             "BLAS": f"{blas}, {machine.blas_threads} threads (workers: 1 each)",
             "cores": f"{machine.cores}{of_all}",
             "memory": f"{size(machine.memory_bytes)}, {size(machine.memory_free)} free",

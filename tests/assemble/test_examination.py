@@ -36,6 +36,12 @@ def path(tmp_path):
     return path
 
 
+@pytest.fixture
+def fine():
+    """A machine with which nothing is wrong."""
+    return replace(machine_here(), cores=8, cores_there=8, memory_free=64 * 10**9)
+
+
 def found_on(monkeypatch, disk, workflow=None, machine=None):
     monkeypatch.setattr(examination, "disk_of", lambda _: disk)
     if machine is not None:
@@ -50,9 +56,8 @@ def test_that_the_machine_is_the_one_this_runs_on():
     assert {"python", "numpy", "zarr", "dask", "blas"} <= machine.versions.keys()
 
 
-def test_that_nothing_is_said_of_a_machine_and_a_disk_that_are_fine(monkeypatch):
-    machine = replace(machine_here(), cores=8, cores_there=8, memory_free=64 * 10**9)
-    assert found_on(monkeypatch, GOOD, machine=machine) == ()
+def test_that_nothing_is_said_of_a_machine_and_a_disk_that_are_fine(monkeypatch, fine):
+    assert found_on(monkeypatch, GOOD, machine=fine) == ()
 
 
 @pytest.mark.parametrize(
@@ -65,9 +70,8 @@ def test_that_nothing_is_said_of_a_machine_and_a_disk_that_are_fine(monkeypatch)
         ({"free_files": 1000}, "1,000 more files"),
     ],
 )
-def test_that_what_is_slow_about_a_disk_is_said(monkeypatch, changed, said):
-    machine = replace(machine_here(), cores=8, cores_there=8, memory_free=64 * 10**9)
-    (finding,) = found_on(monkeypatch, replace(GOOD, **changed), machine=machine)
+def test_that_what_is_slow_about_a_disk_is_said(monkeypatch, fine, changed, said):
+    (finding,) = found_on(monkeypatch, replace(GOOD, **changed), machine=fine)
     assert said in finding
 
 
@@ -98,6 +102,49 @@ def test_that_a_workflow_that_does_not_fit_is_told_so(monkeypatch, path, overrid
     assert any(said in finding for finding in findings), findings
 
 
+def with_shares(shares):
+    """Return a disk that was measured: chunks of these sizes reach these shares."""
+    speeds = tuple(Speed(CHUNKS, size, 1e9, 1e9, share) for size, share in sorted(shares.items()))
+    return DiskSpeed(GOOD, (Speed("raw", 0, 1e9, 1e9, 1.0), *speeds), PLAIN, 0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("share", "said"), [(0.2, ["are 4.0 times as fast here: storage.slice_size: 131072"]), (0.75, [])]
+)
+def test_that_a_workflow_whose_chunks_are_slow_here_is_told_better_ones(monkeypatch, fine, path, share, said):
+    large = [
+        "grids.ring.shape=[1000000]",
+        "model.n=1000000",
+        "model.observe_every=100000",
+        "storage.slice_size=16384",
+    ]
+    measured = with_shares({2**16: 0.1, 2**17: share, 2**20: 0.8, 2**22: 0.82})
+    monkeypatch.setattr(examination, "measure", lambda *_: measured)
+    monkeypatch.setattr(examination, "machine_here", lambda: fine)
+    findings = examine(None, 10**9, load_workflow(path, large)).findings
+    assert len(findings) == len(said)
+    assert all(some in finding for some, finding in zip(said, findings, strict=True)), findings
+
+
+def test_that_chunks_that_do_not_fill_blocks_of_the_disk_are_named(monkeypatch, fine, path):
+    large = [
+        "grids.ring.shape=[1000000]",
+        "model.n=1000000",
+        "model.observe_every=100000",
+        "storage.slice_size=100001",
+    ]
+    (finding,) = found_on(monkeypatch, GOOD, load_workflow(path, large), fine)
+    assert "multiple of 1024" in finding
+
+
+@pytest.mark.parametrize("numba", [None, "0.63"])
+def test_that_local_analyses_without_numba_are_told_what_they_miss(monkeypatch, fine, path, numba):
+    lengths = "lengths: {x: 2}, variables: {forcing: none}"
+    local = f"localization={{kind: distance, {lengths}, tapers: observation_error}}"
+    findings = found_on(monkeypatch, GOOD, load_workflow(path, [local]), replace(fine, numba=numba))
+    assert ["daflow[fast]" in finding for finding in findings] == [True] * (numba is None)
+
+
 def test_that_a_workflow_is_told_its_sizes_and_the_seconds_of_an_update(tmp_path, path, monkeypatch):
     monkeypatch.setattr("daflow.storage.disk_speed.MOST_ROWS", 10)
     monkeypatch.setattr("daflow.storage.disk_speed.MOST_FILES", 20)
@@ -126,6 +173,4 @@ def test_that_a_workflow_that_cannot_be_used_is_refused_before_the_disk_is_tried
 
 def test_that_the_smallest_chunks_are_named_that_come_near_the_best():
     shares = {2**16: 0.1, 2**18: 0.6, 2**20: 0.81, 2**22: 0.9}
-    speeds = tuple(Speed(CHUNKS, size, 1e9, 1e9, share) for size, share in shares.items())
-    speed = DiskSpeed(GOOD, (Speed("raw", 0, 1e9, 1e9, 1.0), *speeds), PLAIN, 0, 0.0)
-    assert enough(speed).chunk_bytes == 2**20
+    assert enough(with_shares(shares)).chunk_bytes == 2**20
