@@ -7,10 +7,11 @@ what zarr itself writes with the same metadata can be read here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,11 @@ from numpy.typing import NDArray
 from daflow.storage.batch import Batch
 from daflow.storage.direct import ALIGNMENT, SMALLEST_DIRECT, FileAccess, aligned
 from daflow.storage.files import store_errors
+
+SHARES: Final = 2
+"""Threads that share a large slab. By measurement: one takes half as long again to write it, four as long."""
+SMALLEST_SHARED: Final = 2**24
+"""Bytes of a slab."""
 
 
 class Rows(Protocol):
@@ -73,8 +79,11 @@ class ChunkFiles:
 
     def write_column(self, rows: Sequence[int], column: int, slab: NDArray[Any], batch: Batch) -> None:
         """Write one chunk of each of these rows, from a slab (n_rows, chunk)."""
-        for row, numbers in zip(rows, slab, strict=True):
+
+        def write(row: int, numbers: NDArray[Any]) -> None:
             batch.write(f"{self.path}/c/{row}", str(column), numbers)
+
+        _each(write, rows, slab)
 
     def read_row(self, row: int, start: int, stop: int) -> NDArray[Any]:
         """Return the numbers ``start`` to ``stop`` of a row, a new array."""
@@ -95,10 +104,25 @@ class ChunkFiles:
 
     def read_column(self, rows: Sequence[int], column: int, slab: NDArray[Any]) -> None:
         """Read one chunk of each of these rows, padding included, into a slab (n_rows, chunk)."""
-        for row, numbers in zip(rows, slab, strict=True):
+
+        def read(row: int, numbers: NDArray[Any]) -> None:
             self._read(row, column, 0, numbers)
+
+        _each(read, rows, slab)
 
     def _read(self, row: int, column: int, offset: int, out: NDArray[Any]) -> None:
         path = f"{self.path}/c/{row}/{column}"
         with store_errors("read", path):
             self.access.read(path, offset, out)
+
+
+def _each(do: Callable[[int, NDArray[Any]], None], rows: Sequence[int], slab: NDArray[Any]) -> None:
+    """Do something with each row of a slab; a large one by two threads, so that the disk has work waiting."""
+    pairs = zip(rows, slab, strict=True)
+    if slab.nbytes < SMALLEST_SHARED:
+        for row, numbers in pairs:
+            do(row, numbers)
+        return
+    with ThreadPoolExecutor(SHARES) as threads:
+        for done in [threads.submit(do, row, numbers) for row, numbers in pairs]:
+            done.result()

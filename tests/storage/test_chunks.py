@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from daflow.errors import StoreError
 from daflow.storage.batch import flushed
-from daflow.storage.chunks import ChunkFiles
+from daflow.storage.chunks import SMALLEST_SHARED, ChunkFiles
 from daflow.storage.direct import SMALLEST_DIRECT, FileAccess, aligned
 
 SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 23), st.integers(1, 25), st.sampled_from(["<f4", "<f8"]))
@@ -170,3 +170,18 @@ def test_that_a_full_disk_leaves_whole_chunks_only(small_disk):
     paths = [path for path in (small_disk / "a").rglob("*") if path.is_file()]
     assert {path.stat().st_size for path in paths} == {8000}
     assert files.read_row(0, 0, 3000).tobytes() == kept.tobytes()
+
+
+def test_that_a_slab_that_threads_share_comes_back_bit_for_bit_and_an_error_in_one_is_raised(tmp_path):
+    files = files_at(tmp_path / "a", LARGE, "<f8")
+    slab = aligned((SMALLEST_SHARED // (8 * LARGE), LARGE), "f8")
+    slab[:] = np.arange(slab.size).reshape(slab.shape)
+    rows = range(len(slab))
+    with flushed(files.access) as batch:
+        files.write_column(rows, 3, slab, batch)
+    out = aligned(slab.shape, "f8")
+    files.read_column(rows[::-1], 3, out[::-1])
+    assert out.tobytes() == slab.tobytes()
+    (tmp_path / "a" / "c" / "7" / "3").unlink()
+    with pytest.raises(StoreError, match="c/7/3"):
+        files.read_column(rows, 3, out)
