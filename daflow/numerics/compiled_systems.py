@@ -23,7 +23,8 @@ from daflow.numerics.local_systems import LocalSystem, largest_eigenvalue
 LANES: Final = 48
 """Enough for the compiler to use vectors, few enough for the systems to stay in the cache."""
 
-Work = tuple[FloatArray, ...]
+Array = FloatArray
+Work = tuple[Array, ...]
 """The diagonal of T and what is beside it, two arrays for whatever is in hand, and the reflectors' tau."""
 
 
@@ -41,7 +42,7 @@ def compiled(function: Callable[..., Any]) -> Any:
 
 
 @compiled
-def _hear(weights: FloatArray, start: int, near: IntArray, roots: FloatArray) -> int:
+def _hear(weights: Array, start: int, near: IntArray, roots: Array) -> int:
     """Find the observations that any point of a group hears, and the roots of their weights."""
     width = min(LANES, weights.shape[1] - start)
     n_near = 0
@@ -61,14 +62,14 @@ def _hear(weights: FloatArray, start: int, near: IntArray, roots: FloatArray) ->
 
 @compiled
 def _among_observations(
-    gram: FloatArray,
-    heard: FloatArray,
+    gram: Array,
+    heard: Array,
     start: int,
     near: IntArray,
-    roots: FloatArray,
+    roots: Array,
     n_near: int,
-    system: FloatArray,
-    vector: FloatArray,
+    system: Array,
+    vector: Array,
 ) -> None:
     """Fill in the system of a group: one equation an observation."""
     width = min(LANES, heard.shape[1] - start)
@@ -85,15 +86,15 @@ def _among_observations(
 
 @compiled
 def _among_members(
-    anomalies: FloatArray,
-    block: FloatArray,
+    anomalies: Array,
+    block: Array,
     begin: int,
     width: int,
     near: IntArray,
-    roots: FloatArray,
+    roots: Array,
     n_near: int,
-    system: FloatArray,
-    vector: FloatArray,
+    system: Array,
+    vector: Array,
 ) -> None:
     """Fill in the system of a group: one equation a member."""
     for i in range(block.shape[0]):
@@ -112,7 +113,7 @@ def _among_members(
 
 @compiled
 def _gains_of_observations(
-    vector: FloatArray, start: int, near: IntArray, roots: FloatArray, n_near: int, gains: FloatArray
+    vector: Array, start: int, near: IntArray, roots: Array, n_near: int, gains: Array
 ) -> None:
     for i in range(n_near):
         for lane in range(min(LANES, gains.shape[1] - start)):
@@ -121,13 +122,7 @@ def _gains_of_observations(
 
 @compiled
 def _gains_of_members(
-    anomalies: FloatArray,
-    vector: FloatArray,
-    start: int,
-    near: IntArray,
-    roots: FloatArray,
-    n_near: int,
-    gains: FloatArray,
+    anomalies: Array, vector: Array, start: int, near: IntArray, roots: Array, n_near: int, gains: Array
 ) -> None:
     for o in range(n_near):
         for lane in range(min(LANES, gains.shape[1] - start)):
@@ -138,7 +133,7 @@ def _gains_of_members(
 
 
 @compiled
-def _solve(system: FloatArray, vector: FloatArray, column: FloatArray, size: int) -> None:
+def _solve(system: Array, vector: Array, column: Array, size: int) -> None:
     """Turn v into the solution x of (1 + M) x = v by Cholesky, for all lanes."""
     for k in range(size):
         for lane in range(LANES):
@@ -157,7 +152,7 @@ def _solve(system: FloatArray, vector: FloatArray, column: FloatArray, size: int
 
 
 @compiled
-def _take_off(system: FloatArray, column: FloatArray, first: int, size: int) -> None:
+def _take_off(system: Array, column: Array, first: int, size: int) -> None:
     """Subtract a column times itself from the lower part of what is left of a system."""
     for i in range(first, size):
         for j in range(first, i + 1):
@@ -166,7 +161,7 @@ def _take_off(system: FloatArray, column: FloatArray, first: int, size: int) -> 
 
 
 @compiled
-def _substitute_back(system: FloatArray, vector: FloatArray, size: int) -> None:
+def _substitute_back(system: Array, vector: Array, size: int) -> None:
     for k in range(size - 1, -1, -1):
         for lane in range(LANES):
             vector[k, lane] *= system[k, k, lane]
@@ -176,7 +171,7 @@ def _substitute_back(system: FloatArray, vector: FloatArray, size: int) -> None:
 
 
 @compiled
-def _reflect(column: FloatArray, first: int, size: int, beta: FloatArray, tau: FloatArray) -> None:
+def _reflect(column: Array, first: int, size: int, beta: Array, tau: Array) -> None:
     """Turn a column into the reflector u, u[first] = 1, of 1 - tau u u' that makes it (beta, 0, ..., 0)."""
     for lane in range(LANES):
         tau[lane] = 0.0
@@ -197,7 +192,7 @@ def _reflect(column: FloatArray, first: int, size: int, beta: FloatArray, tau: F
 
 
 @compiled
-def _multiply(system: FloatArray, column: FloatArray, product: FloatArray, first: int, size: int) -> None:
+def _multiply(system: Array, column: Array, product: Array, first: int, size: int) -> None:
     """Multiply what is left of M, of which only the lower part is there, by a column."""
     for i in range(first, size):
         for lane in range(LANES):
@@ -211,9 +206,7 @@ def _multiply(system: FloatArray, column: FloatArray, product: FloatArray, first
 
 
 @compiled
-def _fold(
-    system: FloatArray, column: FloatArray, product: FloatArray, tau: FloatArray, first: int, size: int
-) -> None:
+def _fold(system: Array, column: Array, product: Array, tau: Array, first: int, size: int) -> None:
     """Replace what is left of M by H M H, H = 1 - tau u u'."""
     _multiply(system, column, product, first, size)
     half = np.zeros(LANES)
@@ -231,7 +224,7 @@ def _fold(
 
 
 @compiled
-def _tridiagonalise(system: FloatArray, vector: FloatArray, work: Work, size: int) -> None:
+def _tridiagonalise(system: Array, vector: Array, work: Work, size: int) -> None:
     """Turn M into Q T Q' with v = |v| Q e1: T in ``work``, the reflectors in the lower part of M and in v."""
     diagonal, beside, column, product, taus = work
     for k in range(-1, size - 1):
@@ -252,7 +245,7 @@ def _tridiagonalise(system: FloatArray, vector: FloatArray, work: Work, size: in
 
 
 @compiled
-def _eliminate(diagonal: FloatArray, beside: FloatArray, pivot: FloatArray, shift: float, size: int) -> None:
+def _eliminate(diagonal: Array, beside: Array, pivot: Array, shift: float, size: int) -> None:
     """Find the inverse pivots of shift + T, from the last row up."""
     for lane in range(LANES):
         pivot[size - 1, lane] = 1.0 / (shift + diagonal[size - 1, lane])
@@ -263,7 +256,7 @@ def _eliminate(diagonal: FloatArray, beside: FloatArray, pivot: FloatArray, shif
 
 
 @compiled
-def _sum_of_inverses(work: Work, shifts: FloatArray, terms: FloatArray, total: FloatArray, size: int) -> None:
+def _sum_of_inverses(work: Work, shifts: Array, terms: Array, total: Array, size: int) -> None:
     """Sum term / (shift + T) times |v| e1 over the shifts."""
     diagonal, beside, pivot, _, _ = work
     last = np.empty(LANES)
@@ -283,9 +276,7 @@ def _sum_of_inverses(work: Work, shifts: FloatArray, terms: FloatArray, total: F
 
 
 @compiled
-def _turn_back(
-    system: FloatArray, vector: FloatArray, taus: FloatArray, total: FloatArray, size: int
-) -> None:
+def _turn_back(system: Array, vector: Array, taus: Array, total: Array, size: int) -> None:
     """Replace y by Q y."""
     product = np.empty(LANES)
     for k in range(size - 2, -2, -1):
@@ -301,14 +292,7 @@ def _turn_back(
 
 
 @compiled
-def _gains(
-    anomalies: FloatArray,
-    gram: FloatArray,
-    weights: FloatArray,
-    block: FloatArray,
-    begin: int,
-    heard: FloatArray,
-) -> None:
+def _gains(anomalies: Array, gram: Array, weights: Array, block: Array, begin: int, heard: Array) -> None:
     """Turn what each observation hears of each point into the gains, in place."""
     n_obs, n_members = anomalies.shape
     most = min(n_obs, n_members)
@@ -335,15 +319,15 @@ def _gains(
 
 @compiled
 def _root_gains(
-    anomalies: FloatArray,
-    gram: FloatArray,
-    weights: FloatArray,
-    block: FloatArray,
+    anomalies: Array,
+    gram: Array,
+    weights: Array,
+    block: Array,
     begin: int,
-    heard: FloatArray,
-    mean_gains: FloatArray,
-    shifts: FloatArray,
-    terms: FloatArray,
+    heard: Array,
+    mean_gains: Array,
+    shifts: Array,
+    terms: Array,
 ) -> None:
     """Turn what each observation hears into the gains of the anomalies, in place, and those of the mean."""
     n_obs, n_members = anomalies.shape

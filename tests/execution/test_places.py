@@ -6,7 +6,7 @@ from daflow.execution.places import places_of
 from daflow.names import Phase
 from daflow.records import StateSlice
 from daflow.storage import ZarrStore
-from tests.contracts.toy_run import LAYOUT, ToyRun
+from tests.contracts.toy_run import LAYOUT, ToyRun, Twin
 
 WHERE = LAYOUT.slice(1)
 
@@ -35,9 +35,9 @@ def on_disk(folder):
 
 
 def bench_of(folder, method, **changes):
-    bench = ToyRun(folder, store=on_disk(folder)).bench(**changes)
-    bench.method = method
-    return bench
+    store = on_disk(folder)
+    store.write_observations(Twin().observe(np.zeros(4)))
+    return ToyRun(folder, store=store).bench(make_method=lambda observations: method, **changes)
 
 
 @pytest.fixture
