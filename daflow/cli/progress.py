@@ -55,20 +55,28 @@ def watching(plan: Plan, console: Console) -> Iterator[Watch]:
 
 
 class _Totals:
-    """How many tasks the stage at hand has, done and failed."""
+    """How many tasks the stage at hand has, done and failed: members are counted once a stage, not a fact."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
+        self._failed: dict[Stage, set[int]] = {}
 
-    def of(self, stage: Stage, progress: RunProgress) -> tuple[int, int, int]:
+    def of(self, stage: Stage, progress: RunProgress, fact: Fact) -> tuple[int, int, int]:
         members = self._plan.members
         for earlier in self._plan.stages:
             if earlier == stage:
                 break
             members = progress.survivors.get(earlier, members)
         done = progress.done.get(stage, set())
-        failed = sum(bool(f) and i not in done for i, f in progress.failures.get(stage, {}).items())
-        return len(done), failed, len(self._plan.indices(stage[0], members))
+        failures = progress.failures.get(stage, {})
+        if stage not in self._failed:
+            self._failed[stage] = {i for i, ends in failures.items() if ends and i not in done}
+        elif fact["fact"] == "ended":
+            index = fact["index"]
+            self._failed[stage].discard(index)
+            if failures.get(index) and index not in done:
+                self._failed[stage].add(index)
+        return len(done), len(self._failed[stage]), len(self._plan.indices(stage[0], members))
 
 
 def _stage(fact: Fact) -> Stage:
@@ -98,7 +106,7 @@ class _Bars:
         if fact["fact"] not in {"ended", "closed"}:
             return
         stage = _stage(fact)
-        done, failed, total = self._totals.of(stage, progress)
+        done, failed, total = self._totals.of(stage, progress, fact)
         if stage not in self._ids:
             self._ids[stage] = self._bars.add_task(_name(stage), total=total, failed="", rate="")
             self._began[stage] = (time.monotonic(), done)
@@ -125,7 +133,7 @@ class _Lines:
         if fact["fact"] == "ended" and fact["status"] != Status.OK:
             self._say(_bad_end(fact))
         if fact["fact"] == "closed":
-            done, failed, total = self._totals.of(_stage(fact), progress)
+            done, failed, total = self._totals.of(_stage(fact), progress, fact)
             self._say(
                 f"{_name(_stage(fact))}: {done} of {total} done" + (f", {failed} failed" if failed else "")
             )

@@ -45,7 +45,8 @@ def write_receipts(root: Path, outcomes: Sequence[Outcome]) -> None:
     if not outcomes:
         return
     folder = _folder(root, outcomes[0].task.step, outcomes[0].task.phase)
-    make_folder(folder)
+    if not folder.is_dir():
+        make_folder(folder)
     of_task = {outcome.task: outcome for outcome in outcomes}
     for together in _of_one_name([*of_task]):
         plain: Any = [of_task[task].to_json() for task in together]
