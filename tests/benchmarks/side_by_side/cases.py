@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from side_by_side import (
     global_update,
+    local_analysis,
     localized,
     many_observations,
     members,
@@ -18,6 +19,7 @@ CASES: tuple[Case, ...] = (
     *global_update.CASES,
     *many_observations.CASES,
     *localized.CASES,
+    *local_analysis.CASES,
     *out_of_core.CASES,
     *run_memory.CASES,
     *members.CASES,

@@ -27,7 +27,7 @@ def tapered_gain(
 ) -> Sequence[Contender]:
     """Return who multiplies the gain by the taper."""
     field, floor = _field_and_floor(n_state, n_obs, n_members, in_reach)
-    ours = updated(field, GAIN, fed_es_mda(field, locality(field, tapers_gain=True)), PLANNED)
+    ours = updated(field, GAIN, fed_es_mda(field, locality(field, "gain")), PLANNED)
     return [floor, *peers.ies_localized(field), ours]
 
 
@@ -37,7 +37,7 @@ def tapered_covariance(
     """Return who multiplies the covariance of state and predictions by the taper."""
     field, floor = _field_and_floor(n_state, n_obs, n_members, in_reach)
     theirs = [contender for name in INVERSIONS for contender in peers.pyesmda_localized(field, name)]
-    ours = updated(field, COVARIANCE, fed_es_mda(field, locality(field, tapers_gain=False)), PLANNED)
+    ours = updated(field, COVARIANCE, fed_es_mda(field, locality(field, "cross_covariance")), PLANNED)
     return [floor, *theirs, ours]
 
 

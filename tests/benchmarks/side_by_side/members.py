@@ -15,7 +15,6 @@ from side_by_side import bare_pool
 from side_by_side.contest import Aim, Case, Contender, cpu_of_the_family
 from side_by_side.runs import FROM_PARAMETERS, Stages, made, workers
 
-from daflow.assemble.launch import drive
 from daflow.names import Phase
 
 POOL = "ProcessPool that writes the same chunks"
@@ -51,7 +50,7 @@ def _run(
     name: str, place: Path, n_members: int, seconds: float, *, small: bool, settings: Mapping[str, Any]
 ) -> Contender:
     def run() -> dict[str, float]:
-        stages = Stages()
+        stages = Stages((Phase.FORECAST, 0))
         with workers(small=small) as execution:
             folder = made(
                 place / "daflow",
@@ -62,7 +61,7 @@ def _run(
                 predicted=FROM_PARAMETERS,
                 execution=dict(execution) | dict(settings),
             )
-            drive(folder, stages).check(folder.folder)
+            stages.drive(folder)
         took = stages.between((Phase.PRIOR, 0), (Phase.FORECAST, 0))
         return _told(took["wall"], took["cpu"], n_members, seconds)
 
@@ -98,10 +97,10 @@ def of_more_members(place: Path, sizes: Sequence[int], *, small: bool) -> Sequen
 
 def _step(place: Path, n_members: int, *, small: bool) -> Contender:
     def run() -> dict[str, float]:
-        stages = Stages()
+        stages = Stages((Phase.UPDATE, 0))
         with workers(small=small) as execution:
             folder = made(place / "daflow", n_members=n_members, n_state=N_STATE, execution=execution)
-            drive(folder, stages).check(folder.folder)
+            stages.drive(folder)
         took = stages.between((Phase.PRIOR, 0), (Phase.UPDATE, 0))
         return _told(took["wall"], took["cpu"], n_members, 0.0)
 

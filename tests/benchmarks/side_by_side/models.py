@@ -62,7 +62,7 @@ CASES = tuple(
         f"lorenz96-{n_members}",
         "{n_steps} steps of Lorenz-96, {n_members} members of {n_state}",
         lorenz96,
-        {"n_members": n_members, "n_state": 40, "n_steps": 100},
+        {"n_members": n_members, "n_state": 40, "n_steps": 40},
         {"n_members": 3, "n_state": 8, "n_steps": 2},
         (Aim(OURS, 0.0, (DAPPER,), sense="beside"),),
     )

@@ -40,11 +40,12 @@ def es_mda(problem: Problem, error: Covariance | None = None) -> Method:
     return EsMda((1.0,), problem.values, error or DiagonalCovariance(problem.variances), 1)
 
 
-def locality(field: Field, *, tapers_gain: bool) -> Locality:
-    """Return the taper of a field, as a workflow says it."""
+def locality(field: Field, tapers: str) -> Locality:
+    """Return the taper of a field, as a workflow says it: of ``gain``, ``cross_covariance`` or
+    ``observation_error``."""
     length = field.reach / 2.0
     return Locality(
-        tapers="gain" if tapers_gain else "cross_covariance",
+        tapers=tapers,
         obs_points=_placed(field.obs_points),
         kind_codes=np.zeros(field.n_obs, np.int64),
         rules={(0, 0): DistanceTaper("gaspari_cohn", (length, length, None))},
@@ -60,10 +61,13 @@ def _placed(points: FloatArray) -> FloatArray:
     return np.column_stack([points, np.full(len(points), np.nan)])
 
 
-def updated(problem: Problem, name: str, method: Method, note: str = "") -> Contender:
+def updated(
+    problem: Problem, name: str, method: Method, note: str = "", *, compared: bool = True
+) -> Contender:
     """Return a step's preparation and the update of the whole state as one slice, in place.
 
-    What is found once a run, where the slice lies, is not timed.
+    What is found once a run, where the slice lies, is not timed. Results are compared where perturbations
+    are given, unless nobody else in the case computes the same.
     """
     places = method.localize(lambda: points_of(problem)) if isinstance(problem, Field) else {}
 
@@ -72,5 +76,5 @@ def updated(problem: Problem, name: str, method: Method, note: str = "") -> Cont
         method.apply(factors, places, problem.buffer)
 
     fed = getattr(method, "observed", None) is not None
-    result = (lambda: problem.buffer) if fed else None
+    result = (lambda: problem.buffer) if fed and compared else None
     return Contender(name, update, problem.refill, result=result, note=note)

@@ -14,7 +14,7 @@ from side_by_side.raw_disk import copy_by_threads, forget, write_files
 from side_by_side.runs import Stages, made, workers
 
 from daflow.assemble.build import bench_of
-from daflow.assemble.launch import _ready_store, drive
+from daflow.assemble.launch import _ready_store
 from daflow.execution.carry_out import carry_out
 from daflow.execution.workbench import Workbench
 from daflow.names import Phase, Status
@@ -90,7 +90,7 @@ def by_a_run(place: Path, n_bytes: float, n_members: int, dtype: str, *, small: 
         files[:] = write_files(copied / "source", int(n_bytes), min(2**20, int(n_bytes) // 8))
 
     def update() -> dict[str, float]:
-        stages = Stages()
+        stages = Stages((Phase.UPDATE, 0))
         with workers(small=small) as execution:
             run = made(
                 place / "daflow",
@@ -99,7 +99,7 @@ def by_a_run(place: Path, n_bytes: float, n_members: int, dtype: str, *, small: 
                 storage={"dtype": dtype},
                 execution=execution,
             )
-            drive(run, stages).check(run.folder)
+            stages.drive(run)
         return stages.between((Phase.PREPARE, 0), (Phase.UPDATE, 0))
 
     return [

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from side_by_side.contest import Contender
 from side_by_side.problems import Field, Problem
 
@@ -213,7 +214,7 @@ def dapper_letkf(field: Field, n_points: int) -> list[Contender]:
     from dapper.da_methods.ensemble import local_analyses
     from dapper.tools.matrices import CovMat
 
-    points = np.arange(0, field.n_state, max(1, field.n_state // n_points))
+    points = spread(field, n_points)
     rows = field.taper[points]
     near = {
         point: (rows.indices[a:b], rows.data[a:b])
@@ -237,6 +238,11 @@ def dapper_letkf(field: Field, n_points: int) -> list[Contender]:
             note=f"{len(points):,} points, seconds scaled to all",
         )
     ]
+
+
+def spread(field: Field, n_points: int) -> NDArray[np.int64]:
+    """Return the numbers of points that lie evenly spread."""
+    return np.arange(0, field.n_state, max(1, field.n_state // max(n_points, 1)))
 
 
 def _in_columns(problem: Problem, name: str, update: Callable[[], None]) -> Contender:

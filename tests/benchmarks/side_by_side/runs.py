@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from distributed import LocalCluster
 from side_by_side.contest import cpu_of_the_family
 
 from daflow.assemble.folder import RunFolder, make_run
+from daflow.assemble.launch import drive
 from daflow.config.load import to_json, workflow_from
 
 MODEL = """
@@ -81,22 +82,36 @@ def workers(*, small: bool) -> Iterator[Mapping[str, Any]]:
         yield {"kind": "address", "address": cluster.scheduler_address}
 
 
-class Stages:
-    """When each stage of a run was settled, by the clock and by the processors: a watcher of its facts."""
+class SettledError(Exception):
+    """The stage that was to be measured is settled: the rest of the run is not asked for."""
 
-    def __init__(self) -> None:
+
+class Stages:
+    """When each stage of a run was settled, by the clock and by the processors: a watcher of its facts.
+
+    Parameters
+    ----------
+    last
+        After this stage the run is laid down, as if its driver had been killed.
+    """
+
+    def __init__(self, last: tuple[str, int] | None = None) -> None:
+        self._last = last
         self.settled: dict[tuple[str, int], tuple[float, float]] = {}
-        self.started: dict[tuple[str, int], float] = {}
-        self.ended: dict[tuple[str, int], float] = {}
 
     def __call__(self, fact: Mapping[str, Any], progress: object) -> None:
         """Take a fact in."""
-        if fact["fact"] == "closed":
-            self.settled[fact["phase"], fact["step"]] = time.perf_counter(), cpu_of_the_family()
-        elif fact["fact"] == "ended":
-            stage = fact["phase"], fact["step"]
-            self.started[stage] = min(fact["started"], self.started.get(stage, fact["started"]))
-            self.ended[stage] = max(fact["started"] + fact["seconds"], self.ended.get(stage, 0.0))
+        if fact["fact"] != "closed":
+            return
+        stage = fact["phase"], fact["step"]
+        self.settled[stage] = time.perf_counter(), cpu_of_the_family()
+        if stage == self._last:
+            raise SettledError
+
+    def drive(self, run: RunFolder) -> None:
+        """Drive a run up to the last stage that is asked for."""
+        with suppress(SettledError):
+            drive(run, self).check(run.folder)
 
     def between(self, before: tuple[str, int], after: tuple[str, int]) -> dict[str, float]:
         """Return wall and processor seconds from the settling of one stage to that of another."""
