@@ -91,6 +91,21 @@ def project_by_sums(source: BlockedObservations, alpha: float, _truncation: floa
     """
     if source.n_patterns:
         return _project_compressed(source, alpha, 1.0, prepare_ensemble_space)
+    gram, products = sums_of(source, alpha)
+    return cholesky_solve(factor_of_gram(still_finite(gram)), still_finite(products))
+
+
+class Sums(NamedTuple):
+    """Two matrices (n_members, n_members)."""
+
+    gram: FloatArray
+    """ZZ', of the anomalies over the root of n_members - 1, in units of the errors."""
+    products: FloatArray
+    """(D - Y) inv(alpha R) Y'."""
+
+
+def sums_of(source: BlockedObservations, alpha: float) -> Sums:
+    """Add up what anomalies and mismatch give with each other, for errors without shared patterns."""
     gram, products = (np.zeros((source.n_members, source.n_members)) for _ in range(2))
     for block in source.blocks():
         signal, mismatch = block.whitened()
@@ -98,7 +113,7 @@ def project_by_sums(source: BlockedObservations, alpha: float, _truncation: floa
         products += mismatch @ signal.T
     gram /= alpha * (source.n_members - 1)
     products /= alpha
-    return cholesky_solve(factor_of_gram(still_finite(gram)), still_finite(products))
+    return Sums(gram, products)
 
 
 def project_on_subspace(source: BlockedObservations, alpha: float, truncation: float) -> FloatArray:

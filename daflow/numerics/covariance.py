@@ -52,6 +52,10 @@ class ErrorPart(Protocol):
         """Return each row r as ``inv(L) @ r``, a new array (k, n_obs)."""
         ...
 
+    def whiten_adjoint(self, rows: FloatArray) -> FloatArray:
+        """Return each row r as ``inv(L).T @ r``, a new array (k, n_obs)."""
+        ...
+
     def colour(self, rows: FloatArray) -> FloatArray:
         """Return each row r as ``L @ r``, a new array (k, n_obs)."""
         ...

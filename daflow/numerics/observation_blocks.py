@@ -91,9 +91,13 @@ class BlockedObservations:
         daflow.errors.DataError
             A prediction is not finite; the message says of which observations.
         """
+        return (block for _, block in self.placed_blocks())
+
+    def placed_blocks(self) -> Iterator[tuple[slice, ObservationBlock]]:
+        """Yield the observations in their order, and which they are."""
         perturbed, patterns = self.perturbed(), self.obs_error.patterns
         for where, part, predicted in self.predictions():
-            yield ObservationBlock(predicted, perturbed(where, part), part, patterns[where])
+            yield where, ObservationBlock(predicted, perturbed(where, part), part, patterns[where])
 
     def predictions(self) -> Iterator[tuple[slice, ErrorPart, FloatArray]]:
         """Yield the predicted observations alone, part by part."""
@@ -109,11 +113,8 @@ class BlockedObservations:
     def whole(self) -> tuple[FloatArray, FloatArray]:
         """Return all predicted and all perturbed observations (n_members, n_obs)."""
         predicted, perturbed = (np.empty((self.n_members, self.n_obs)) for _ in range(2))
-        start = 0
-        for block in self.blocks():
-            where = slice(start, start + block.error.n_obs)
+        for where, block in self.placed_blocks():
             predicted[:, where], perturbed[:, where] = block.predicted, block.perturbed
-            start = where.stop
         return predicted, perturbed
 
 

@@ -17,12 +17,13 @@ Computers & Geosciences 55, 3 (alpha). Houtekamer & Mitchell (2001), Monthly Wea
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from daflow.errors import DataError
+from daflow.numerics.blocked_factors import covariance_factors, gain_factors
 from daflow.numerics.blocked_projection import PROJECTIONS
 from daflow.numerics.covariance import Covariance, as_covariance
 from daflow.numerics.innovation import InnovationCovariance, PreparedInversion, quiet_overflow, still_finite
@@ -59,12 +60,16 @@ class TaperedFactors(NamedTuple):
     """What a tapered update of any slice of the state needs; see `tapered_increment`."""
 
     left: FloatArray
-    """(n_members, n_obs), columns of mean zero: anomalies.T @ left is what the taper multiplies."""
+    """(n_members, n_obs), columns of mean zero: anomalies.T @ left is what the taper multiplies.
+
+    With many observations both are the transposes of contiguous arrays (n_obs, n_members)."""
     right: FloatArray
     """(n_members, n_obs)"""
 
 
 _DEFAULT = InversionSettings()
+ENSEMBLE_SPACE: Final = ("exact_cholesky", "exact_woodbury")
+"""Inversions that take the members' space where observations are more."""
 
 
 def perturbed_observation_update(  # noqa: PLR0913 - a notebook's one call: four arrays and what can be chosen
@@ -349,7 +354,22 @@ def _project(source: BlockedObservations, settings: InversionSettings) -> FloatA
     return prepared.project(given.perturbed - given.predicted)
 
 
+def _read_by_blocks(given: _Given, settings: InversionSettings) -> bool:
+    """Say whether blocks of observations give the factors: in ensemble space, where no errors are shared."""
+    return (
+        settings.inversion in ENSEMBLE_SPACE
+        and settings.obs_obs_taper is None
+        and given.n_obs > given.n_members
+        and given.obs_error.patterns.shape[1] == 0
+    )
+
+
 def _covariance_factors(given: _Given, settings: InversionSettings) -> TaperedFactors:
+    if _read_by_blocks(given, settings):
+        with quiet_overflow():
+            factors = covariance_factors(blocks_of_arrays(*given), float(settings.alpha))
+        if factors is not None:
+            return TaperedFactors(*factors)
     left, prepared = given.prepare(settings)
     with quiet_overflow():
         right = prepared.solve(given.perturbed - given.predicted)
@@ -357,6 +377,9 @@ def _covariance_factors(given: _Given, settings: InversionSettings) -> TaperedFa
 
 
 def _gain_factors(given: _Given, settings: InversionSettings) -> TaperedFactors:
+    if _read_by_blocks(given, settings):
+        with quiet_overflow():
+            return TaperedFactors(*gain_factors(blocks_of_arrays(*given), float(settings.alpha)))
     _, prepared = given.prepare(settings)
     with quiet_overflow():
         left = prepared.gain_rows()
