@@ -20,7 +20,8 @@ from daflow.config.schema import Workflow
 from daflow.execution.pipeline import LANES
 from daflow.storage.direct import ALIGNMENT, SMALLEST_DIRECT
 from daflow.storage.disk import Disk, disk_of
-from daflow.storage.disk_speed import CHUNK_SIZES, DiskSpeed, Packing, Speed, Watch, measure, size_of
+from daflow.storage.disk_speed import CHUNK_SIZES, DiskSpeed, Speed, Watch, measure, size_of
+from daflow.storage.disk_ways import Packing
 
 ENOUGH: Final = 0.9
 """Of the best that chunks reach: where the search for larger ones ends."""

@@ -13,7 +13,8 @@ from daflow.assemble.examination import enough, examine, machine_here
 from daflow.config.load import load_workflow
 from daflow.errors import ConfigError
 from daflow.storage.disk import Disk
-from daflow.storage.disk_speed import CHUNKS, PLAIN, DiskSpeed, Speed
+from daflow.storage.disk_speed import CHUNKS, DiskSpeed, Speed
+from daflow.storage.disk_ways import PLAIN
 
 WORKFLOW = """
 ensemble: {size: 6}
@@ -146,8 +147,8 @@ def test_that_local_analyses_without_numba_are_told_what_they_miss(monkeypatch, 
 
 
 def test_that_a_workflow_is_told_its_sizes_and_the_seconds_of_an_update(tmp_path, path, monkeypatch):
-    monkeypatch.setattr("daflow.storage.disk_speed.MOST_ROWS", 10)
-    monkeypatch.setattr("daflow.storage.disk_speed.MOST_FILES", 20)
+    monkeypatch.setattr("daflow.storage.disk_ways.MOST_ROWS", 10)
+    monkeypatch.setattr("daflow.storage.disk_ways.MOST_FILES", 20)
     found = examine(tmp_path, 100 * 2**20, load_workflow(path, ["storage.slice_size=9"]))
     fit = found.fit
     assert (fit.chunk_bytes, fit.step_bytes, fit.step_files) == (72, 6 * 9 * 8, 6)

@@ -1,7 +1,8 @@
 import pytest
 
 from daflow.errors import DataError, StoreError
-from daflow.storage.disk_speed import BLOCK, CHUNKS, ROUNDS, measure, size_of, told
+from daflow.storage.disk_speed import CHUNKS, ROUNDS, measure, size_of, told
+from daflow.storage.disk_ways import BLOCK
 
 LITTLE = 3 * ROUNDS * BLOCK
 """One block for each way in each round, where one size of chunks is tried."""
@@ -58,7 +59,8 @@ def test_that_a_disk_that_fills_up_while_it_is_measured_is_an_error_that_says_so
             fillers.append(fill(small_disk))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("daflow.storage.disk_speed.BLOCK", 2**13)
+        for module in ("disk_speed", "disk_ways"):
+            patch.setattr(f"daflow.storage.{module}.BLOCK", 2**13)
         with pytest.raises(StoreError, match="free space"):
             measure(small_disk, 3 * ROUNDS * 2**13, [2**13], fill_it)
     fillers[0].unlink()
