@@ -195,6 +195,36 @@ def interrupted(workflow: Path, shared_place: Path) -> Path:
     return folder
 
 
+AMONG = """
+import os
+import signal
+from pathlib import Path
+
+def forecast(parameters, observations, member, step):
+    with open(Path(__file__).with_name("calls"), "a") as calls:
+        calls.write(f"{step} {member}\\n")
+    if step == 0 and member == 6 and Path(__file__).with_name("calls").read_text().count("0 6") == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return parameters["level"][:3] ** 2 + parameters["level"][4:7]
+"""
+
+
+def test_that_a_death_in_a_group_is_held_against_the_member_under_way_alone(workflow, reference, place):
+    beside = written(place, PATIENT.replace("workers: 2", "workers: 2, group: 12"), AMONG)
+    folder = place / "run"
+    assert command("run", beside, "--run", folder).returncode == 0
+    ended = [fact for fact in read_journal(folder / "journal.jsonl") if fact["fact"] == "ended"]
+    bad = [fact for fact in ended if fact["status"] != "ok"]
+    assert [(fact["phase"], fact["step"], fact["index"], fact["status"]) for fact in bad] == [
+        ("forecast", 0, 6, "lost")
+    ]
+    calls = Counter((place / "calls").read_text().split("\n"))
+    # Those before it in its group had not been kept, those behind it had not begun.
+    assert [calls[f"0 {member}"] for member in range(12)] == [2] * 7 + [1] * 5
+    assert [calls[f"1 {member}"] for member in range(12)] == [1] * 12
+    assert_same_bits(finals(daflow.open_run(folder)), reference)
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_that_a_torn_last_line_of_the_journal_is_done_without(interrupted, reference, place, seed):
     folder = shutil.copytree(interrupted, place / "run")

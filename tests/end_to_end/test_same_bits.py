@@ -50,6 +50,14 @@ def test_that_the_number_of_workers_does_not_change_a_bit(workflow, reference, p
     assert_same_bits(finals(run), reference)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("group", [1, 7])
+def test_that_the_size_of_groups_does_not_change_a_bit(workflow, reference, place, group):
+    run = run_by_workers(workflow, place / "run", f"execution.group={group}")
+    assert_same_bits(finals(run), reference)
+    assert len(list((place / "run" / "receipts" / "step=0" / "prior").iterdir())) == -(-20 // group)
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3, 4])
 def test_that_the_order_of_tasks_does_not_change_a_bit(workflow, reference, place, seed):
     assert_same_bits(finals(run_inline(workflow, place / "run", seed=seed)), reference)
