@@ -44,8 +44,8 @@ def update(bench: Workbench, task: Task, watch: Stopwatch) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Updated:
-    """What became of one task of an update."""
+class Attempt:
+    """What became of a task."""
 
     task: Task
     started: float
@@ -57,7 +57,7 @@ class Updated:
     error: BaseException | None = None
 
 
-def update_slices(bench: Workbench, tasks: Sequence[Task], n_lanes: int = LANES) -> Iterator[Updated]:
+def update_slices(bench: Workbench, tasks: Sequence[Task], n_lanes: int = LANES) -> Iterator[Attempt]:
     """Update slices as a pipeline: one is computed while others are read and written.
 
     Laws: a slice gives what `update` gives; each is durable when it is yielded; one that fails does not keep
@@ -75,22 +75,22 @@ def update_slices(bench: Workbench, tasks: Sequence[Task], n_lanes: int = LANES)
 
     Yields
     ------
-    Updated
+    Attempt
         As soon as it is done, in whatever order.
     """
     computing = Lock()
 
-    def lane() -> Callable[[Task], Updated]:
+    def lane() -> Callable[[Task], Attempt]:
         own = _Lane(bench, computing)
 
-        def do(task: Task) -> Updated:
+        def do(task: Task) -> Attempt:
             watch, started, clock = Stopwatch(), time.time(), time.perf_counter()
             digest, error = "", None
             try:
                 digest = own.update(task, watch)
             except BaseException as raised:  # noqa: BLE001 - it is the receiver's to judge, in its own thread
                 error = raised
-            return Updated(task, started, time.perf_counter() - clock, watch.figures, digest, error)
+            return Attempt(task, started, time.perf_counter() - clock, watch.figures, digest, error)
 
         return do
 

@@ -66,6 +66,9 @@ def carry_out_all(
     if len(tasks) == 1:
         begin(tasks[0])
         return [carry_out(bench, tasks[0])]
+    if tasks[0].phase is Phase.UPDATE:
+        begin(None)
+        return _kept(bench, [_outcome(bench, attempt) for attempt in analysis.update_slices(bench, tasks)])
     ended: list[Outcome] = []
     try:
         with bench.store.together() as store:
@@ -78,9 +81,13 @@ def carry_out_all(
     except StoreError as error:
         return [_blocked(ended[0] if ended else Outcome(tasks[0], Status.BLOCKED), error)]
     share = (time.perf_counter() - clock) / len(ended)
+    return _kept(bench, [_longer(outcome, share) for outcome in ended])
+
+
+def _kept(bench: Workbench, ended: list[Outcome]) -> list[Outcome]:
+    """Write the receipts of a group whose data are durable, but for what the store would not let be."""
     blocked = [outcome for outcome in ended if outcome.status is Status.BLOCKED]
-    kept = [_longer(outcome, share) for outcome in ended if outcome.status is not Status.BLOCKED]
-    return _with_receipts(bench, kept) + blocked
+    return _with_receipts(bench, [outcome for outcome in ended if outcome not in blocked]) + blocked
 
 
 def _until_late(outcomes: Iterator[Outcome], phase: Phase) -> Iterator[Outcome]:
@@ -116,23 +123,30 @@ def _lots(bench: Workbench, tasks: Sequence[Task]) -> Iterator[Sequence[Task]]:
 def _attempt(bench: Workbench, task: Task, do: member.Doing) -> Outcome:
     watch = Stopwatch()
     started, clock = time.time(), time.perf_counter()
-    status, reason, digest = Status.OK, "", ""
+    digest, error = "", None
     try:
         digest = do(bench, task, watch)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - what a model raises is a fact about it
-        status, reason = _verdict(error)
-        if not isinstance(error, DaflowError):
-            _keep_traceback(bench, task)
+    except (Exception, SystemExit) as raised:  # noqa: BLE001 - what a model raises is a fact about it
+        error = raised
+    seconds = time.perf_counter() - clock + watch.lent
+    return _outcome(bench, analysis.Attempt(task, started, seconds, watch.figures, digest, error))
+
+
+def _outcome(bench: Workbench, attempt: analysis.Attempt) -> Outcome:
+    task, error = attempt.task, attempt.error
+    status, reason = (Status.OK, "") if error is None else _verdict(error)
+    if error is not None and not isinstance(error, DaflowError):
+        _keep_traceback(bench, task, error)
     return Outcome(
         task,
         status,
-        seconds=round(time.perf_counter() - clock + watch.lent, 6),
+        seconds=round(attempt.seconds, 6),
         host=_host(),
         reason=reason,
-        started=started,
+        started=attempt.started,
         key=bench.keys[task.phase, task.step],
-        digest=digest,
-        figures={name: round(value, 6) for name, value in watch.figures.items()},
+        digest=attempt.digest,
+        figures={name: round(value, 6) for name, value in attempt.figures.items()},
     )
 
 
@@ -177,11 +191,11 @@ def _verdict(error: BaseException) -> tuple[Status, str]:
     return Status.FAILED, f"{type(error).__name__}: {error}"
 
 
-def _keep_traceback(bench: Workbench, task: Task) -> None:
+def _keep_traceback(bench: Workbench, task: Task, error: BaseException) -> None:
     folder = member.log_folder(bench.folder, task)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "traceback.txt").write_text(traceback.format_exc())
+        (folder / "traceback.txt").write_text("".join(traceback.format_exception(error)))
     except OSError:
         # The disk is full or gone: the reason still travels in the outcome.
         return

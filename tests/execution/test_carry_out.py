@@ -267,3 +267,22 @@ def test_that_members_that_are_timed_are_forecast_alone(run):
     model = Many({})
     carry_out_all(drawn(run, model=model, timeout=60.0), GROUP)
     assert model.calls == []
+
+
+def test_that_slices_of_a_group_are_updated_as_a_pipeline_and_have_their_receipts(run):
+    bench = ready(run)
+    run.store.write_survivors(0, (0, 1))
+    for member in (0, 1):
+        run.store.write_predicted(0, member, np.full(4, float(member)))
+        run.store.write_member(0, member, [1.0 + member + np.arange(11.0)])
+    assert carry_out(bench, Task(Phase.PREPARE, 0, 0)).status is Status.OK
+    tasks = [Task(Phase.UPDATE, 0, index) for index in range(LAYOUT.n_slices)]
+    alone = {task: carry_out(bench, task) for task in tasks}
+    whole = run.store.parameters(1).tobytes()
+    begun = []
+    together = carry_out_all(bench, tasks, begun.append)
+    assert begun == [None]
+    assert {outcome.task: outcome.digest for outcome in together} == {t: o.digest for t, o in alone.items()}
+    assert all(outcome.status is Status.OK and outcome.seconds > 0 for outcome in together)
+    assert all(run.store.receipt(outcome.task) == outcome for outcome in together)
+    assert run.store.parameters(1).tobytes() == whole
