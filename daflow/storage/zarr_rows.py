@@ -166,9 +166,13 @@ class ZarrRows:
         folder, name = self._path / "c" / str(row // file_rows), str(begin // file_columns)
         make_folder(folder.parent)
         with store_errors("write", folder / name):
-            # What a killed attempt left may be torn, and zarr reads it to fill up the last shard of a row.
-            (folder / name).unlink(missing_ok=True)
-            self._array[row : row + len(numbers), begin : begin + numbers.shape[1]] = numbers
+            where = slice(row, row + len(numbers)), slice(begin, begin + numbers.shape[1])
+            try:
+                self._array[where] = numbers
+            except (ValueError, RuntimeError):
+                # Zarr reads what there is of a row's last file, and an attempt that was killed left it torn.
+                (folder / name).unlink(missing_ok=True)
+                self._array[where] = numbers
         batch.add(str(folder), name)
 
     def _read(self, first: int, last: int, start: int, stop: int) -> NDArray[Any]:
