@@ -90,9 +90,9 @@ def transform_members(
     What is multiplied are the departures from the first member, :math:`T x = x_0 + T (x - x_0)` as the rows
     of T sum to one: what all members share, however large, costs no digits.
 
-    Laws: each column depends on itself alone; the same bits in place and out of place, and for any number of
-    threads; where all members agree, so do the posteriors, exactly; the identity changes nothing; with u
-    the unit roundoff of the ensemble's type, no number is further from the exact product than
+    Laws: each column depends on itself alone, and what is not finite stays in its own; the same bits in
+    place and out of place, and for any number of threads; where all members agree, so do the posteriors,
+    exactly; the identity changes nothing; with u the unit roundoff of the ensemble's type, no number is further from the exact product than
     :math:`u (n_{members} + 4) (|x_0| + \sum_j |T_{ij}| |x_j - x_0|)`. So float32 loses what storing the
     result in float32 loses, times a factor that in practice is a few units.
 
@@ -145,11 +145,13 @@ def _transform_blocks(weights: Ensemble, prior: Ensemble, posterior: Ensemble, b
         return
     n_members = len(prior)
     buffer = np.empty((n_members + 1, max(block.stop - block.start for block in blocks)), prior.dtype)
-    for block in blocks:
-        departures = buffer[:, : block.stop - block.start]
-        departures[n_members] = prior[0, block]
-        np.subtract(prior[:, block], departures[n_members], out=departures[:n_members])
-        np.matmul(weights, departures, out=posterior[:, block])
+    # What is not finite stays in its column, where whoever asked for the product looks for it.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for block in blocks:
+            departures = buffer[:, : block.stop - block.start]
+            departures[n_members] = prior[0, block]
+            np.subtract(prior[:, block], departures[n_members], out=departures[:n_members])
+            np.matmul(weights, departures, out=posterior[:, block])
 
 
 def _check_ensemble(name: str, ensemble: Any, *, writeable: bool) -> None:

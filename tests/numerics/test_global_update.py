@@ -134,6 +134,19 @@ def test_that_constant_predictions_change_nothing(dtype):
     assert prior.tobytes() == before.tobytes() == apart.tobytes()
 
 
+@either_type
+@pytest.mark.parametrize("member", [0, 3])
+def test_that_what_is_not_finite_stays_in_its_column(dtype, member):
+    prior = np.random.default_rng(1).standard_normal((9, 50)).astype(dtype)
+    sound, transform = prior.copy(), transform_of(0, 9)
+    prior[member, 7], prior[member, 9] = np.nan, np.inf
+    transform_members(transform, sound, sound)
+    transform_members(transform, prior, prior, 2)
+    others = np.delete(np.arange(50), [7, 9])
+    assert not np.isfinite(prior[:, [7, 9]]).any()
+    assert prior[:, others].tobytes() == sound[:, others].tobytes()
+
+
 def test_that_an_empty_slice_stays_empty():
     empty = np.empty((5, 0))
     transform_members(transform_of(0, 5), empty, empty, 2)
