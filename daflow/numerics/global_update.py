@@ -92,7 +92,8 @@ def transform_members(
 
     Laws: each column depends on itself alone, and what is not finite stays in its own; the same bits in
     place and out of place, and for any number of threads; where all members agree, so do the posteriors,
-    exactly; the identity changes nothing; with u the unit roundoff of the ensemble's type, no number is further from the exact product than
+    exactly; the identity changes nothing; with u the unit roundoff of the ensemble's type, no number is
+    further from the exact product than
     :math:`u (n_{members} + 4) (|x_0| + \sum_j |T_{ij}| |x_j - x_0|)`. So float32 loses what storing the
     result in float32 loses, times a factor that in practice is a few units.
 
