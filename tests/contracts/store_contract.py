@@ -318,3 +318,21 @@ class StoreContract:
             store.write_receipts([left[0]])
             assert sorted(o.task.label for o in store.receipts()) == sorted(o.task.label for o in left)
             assert {o.task: o for o in store.receipts()} == {o.task: o for o in left}
+
+    def test_that_receipts_written_together_are_found_each_together_and_by_stage(self):
+        left = [outcome(index=index) for index in (0, 1, 3)]
+        other = outcome(step=4)
+        with self.store(SMALL) as store:
+            store.create_step(0)
+            tasks = [one.task for one in left]
+            assert store.receipts_together(tasks) == []
+            store.write_receipts(left)
+            store.write_receipts([other])
+            assert [store.receipt(task) for task in tasks] == left
+            assert store.receipts_together(tasks) == left
+            assert store.receipts_together([*tasks, outcome(index=9).task]) == []
+            of_stage = (tasks[0].phase, tasks[0].step)
+            assert {o.task for o in store.receipts_of(*of_stage, lambda task: False)} == set(tasks)
+            assert list(store.receipts_of(*of_stage, lambda task: True)) == []
+            unknown = store.receipts_of(*of_stage, lambda task: task != tasks[1])
+            assert tasks[1] in {o.task for o in unknown}
