@@ -44,7 +44,7 @@ def discrepancy_alpha(misfits: ArrayLike, n_obs: int, taken: ArrayLike) -> float
     .. math:: 1/\alpha = \min\{\max[\tfrac{n}{2 \bar\Phi}, \sqrt{\tfrac{n}{2 var(\Phi)}}],\; 1 - t\}
 
     with n observations, the members' misfits Phi and t spent. Source: Iglesias & Yang (2021), Inverse
-    Problems 37, 025008, section 3.
+    Problems 37, 025008.
 
     Laws: the schedule ends with a sum of 1; larger misfits never give a smaller alpha; misfits that are all
     zero, or all the same, spend what is left.
@@ -83,7 +83,7 @@ class Trial(NamedTuple):
 def first_trial(misfits: ArrayLike, n_obs: int, taken: ArrayLike) -> Trial:
     """Return the first trial of a restricted step: a quarter of the mean misfit per observation.
 
-    Source: Le, Emerick & Reynolds (2016), SPE Journal 21, 2195, algorithm 2.
+    Source: Le, Emerick & Reynolds (2016), SPE Journal 21, 2195.
 
     Parameters
     ----------

@@ -39,7 +39,7 @@ def inflation_of_innovations(
 ) -> InflationEstimate:
     r"""Return what the innovations tell, :math:`(d^T R^{-1} d - n) / tr(C_{yy} R^{-1})`.
 
-    Source: Wang & Bishop (2003), eq. 15. Laws: unbiased, where the errors are as assumed; its variance falls
+    Source: Wang & Bishop (2003). Laws: unbiased, where the errors are as assumed; its variance falls
     as 1 / n_obs; units of the observations do not matter.
 
     Parameters
@@ -70,7 +70,7 @@ def inflation_of_increments(
     r"""Return what innovations and increments tell together, :math:`d_{ab}^T R^{-1} d / tr(C_{yy} R^{-1})`.
 
     Of the two this one is exact only if the analysis was made with the right weights, but it is less noisy.
-    Source: Desroziers et al. (2005), eq. 3; Li et al. (2009), eq. 3.
+    Source: Desroziers et al. (2005); Li et al. (2009).
 
     Laws: where :math:`d d^T` is as assumed in the mean, so is the factor 1.
 
@@ -94,7 +94,7 @@ def combined_inflation(
     """Return the mean of an estimate so far and a new one, each weighed by how well it is known.
 
     A scalar Kalman filter whose forecast is the estimate so far, with its variance multiplied by ``growth``.
-    Source: Li et al. (2009), eq. 9-10; Miyoshi (2011), section 2c. Laws: the factor lies between both; the
+    Source: Li et al. (2009); Miyoshi (2011). Laws: the factor lies between both; the
     variance is below the smaller of both.
 
     Raises
@@ -131,6 +131,6 @@ def _signal(covariance: Covariance, ensemble: FloatArray) -> float:
 
 
 def _estimate(factor: float, trace: float, n_obs: int) -> InflationEstimate:
-    """Attach the variance that a sum of n_obs squares has (Miyoshi, 2011, eq. 13)."""
+    """Attach the variance that a sum of n_obs squares has (Miyoshi, 2011)."""
     variance = 2 / n_obs * ((max(factor, 0.0) * trace + n_obs) / trace) ** 2
     return InflationEstimate(factor, variance)

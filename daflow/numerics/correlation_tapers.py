@@ -144,7 +144,7 @@ def tempered_weights(correlation: ArrayLike, noise: ArrayLike) -> FloatArray:
     r"""Return Gaspari-Cohn weights of how far a correlation is from perfect, (1 - abs(r)) / (1 - noise).
 
     At the noise the weight is 5/24; a correlation of 0 keeps some weight if the noise is below 1/2. Source:
-    Luo & Bhakta (2020), eq. 10. Laws: the weight is 1 for a perfect correlation and never rises as one
+    Luo & Bhakta (2020). Laws: the weight is 1 for a perfect correlation and never rises as one
     weakens.
 
     Parameters

@@ -59,7 +59,7 @@ class CrpsParts(NamedTuple):
 def crps_parts(ensemble: ArrayLike, truth: ArrayLike) -> CrpsParts:
     """Return the mean score of cases and its decomposition.
 
-    Source: Hersbach (2000), Weather and Forecasting 15, 559, eq. 30-39. Laws: reliability and potential add
+    Source: Hersbach (2000), Weather and Forecasting 15, 559. Laws: reliability and potential add
     up to the mean of `crps`; an ensemble of one has no reliability to lose but its bias.
 
     Parameters

@@ -11,7 +11,7 @@ right weights, in the mean over many analyses,
 =============================  ==================================
 
 If the assumed errors were wrong, so are these, but less; used again and again they improve. Source:
-Desroziers, Berre, Chapnik & Poli (2005), Q. J. R. Meteorol. Soc. 131, 3385, eq. 1-4.
+Desroziers, Berre, Chapnik & Poli (2005), Q. J. R. Meteorol. Soc. 131, 3385.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def rotated(transform: EnsembleTransform, rotation: ArrayLike) -> EnsembleTransf
 def mean_preserving_rotation(standard_normals: ArrayLike) -> FloatArray:
     r"""Return a random orthogonal matrix Q (n_members, n_members) with Q 1 = 1, uniform among them.
 
-    Source: Sakov & Oke (2008), Monthly Weather Review 136, 1042, section 4. Laws: Q is orthogonal; its rows
+    Source: Sakov & Oke (2008), Monthly Weather Review 136, 1042. Laws: Q is orthogonal; its rows
     and columns sum to one; the same normals give the same Q.
 
     Parameters

@@ -40,7 +40,7 @@ def etkf(
 
     With the modes :math:`Z = V s U^T` of whitened anomalies, :math:`T = V (1 + s^2)^{-1/2} V^T` on their
     span and the identity outside. Source: Bishop, Etherton & Majumdar (2001), Monthly Weather Review 129,
-    420; the symmetric root: Hunt, Kostelich & Szunyogh (2007), Physica D 230, eq. 23.
+    420; the symmetric root: Hunt, Kostelich & Szunyogh (2007), Physica D 230, 112.
 
     Laws: the mean is the Kalman mean; the covariance is (I - KH)P exactly; among all roots this one moves
     the members least, so without rotation each stays near itself.

@@ -9,7 +9,7 @@ runs the model from the ensemble that the transform gives; the next transform fo
 With the inverse root of the Hessian for the anomalies (the *transform* variant) this ensemble is the analysis
 itself; with a small multiple of the identity (the *bundle* variant, `bundled`) it is a finite difference.
 
-Source: Bocquet & Sakov (2014), Q. J. R. Meteorol. Soc. 140, 1521, algorithms 1 and 2.
+Source: Bocquet & Sakov (2014), Q. J. R. Meteorol. Soc. 140, 1521.
 """
 
 from __future__ import annotations

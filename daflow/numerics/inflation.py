@@ -62,7 +62,7 @@ def relax_to_spread(prior: ArrayLike, posterior: ArrayLike, strength: float) -> 
     r"""Return a posterior whose standard deviations are relaxed to the prior's (RTPS).
 
     Anomalies are multiplied by :math:`1 + \alpha (\sigma_f - \sigma_a) / \sigma_a`, number by number. Source:
-    Whitaker & Hamill (2012), Monthly Weather Review 140, 3078, eq. 2.
+    Whitaker & Hamill (2012), Monthly Weather Review 140, 3078.
 
     Laws: a strength of 0 is nothing; at 1 the standard deviations are the prior's; a number without posterior
     spread stays.
@@ -86,7 +86,7 @@ def relax_to_anomalies(prior: ArrayLike, posterior: ArrayLike, strength: float) 
     r"""Return a posterior whose anomalies are relaxed to the prior's (RTPP).
 
     They are :math:`(1-\alpha) A_a + \alpha A_f`. Source: Zhang, Snyder & Sun (2004), Monthly Weather Review
-    132, 1238, eq. 5. Laws: a strength of 0 is nothing; at 1 the anomalies are the prior's.
+    132, 1238. Laws: a strength of 0 is nothing; at 1 the anomalies are the prior's.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ how the members have been mixed. Only predictions and weights are needed for a s
 an iteration, by a product of the weights with the prior's slice.
 
 Where the state has fewer numbers than the members less one, part of the predicted anomalies is not linear in
-the state, and must be projected away: give the ``span`` then (Raanes et al., 2019, section 4).
+the state, and must be projected away: give the ``span`` then (Raanes et al., 2019).
 
 References
 ----------
@@ -121,8 +121,7 @@ def levenberg_marquardt_step(
 
     .. math:: w_j \leftarrow w_j - [w_j - (d_j - g_j) R^{-1} S^T] [(1 + \lambda) I + S R^{-1} S^T]^{-1}
 
-    The prior's part of the Hessian is multiplied by one plus the damping, as Chen & Oliver have it (eq. 10,
-    here in weights). Laws: no damping is a step of Gauss-Newton of length 1; an infinite one moves nothing.
+    The prior's part of the Hessian is multiplied by one plus the damping, as Chen & Oliver have it, here in weights. Laws: no damping is a step of Gauss-Newton of length 1; an infinite one moves nothing.
 
     Parameters
     ----------

@@ -58,7 +58,7 @@ def robust_outliers(departures: ArrayLike, threshold: float = 3.5) -> NDArray[np
     """Return which departures (n_obs,) are far from the others, whatever the ensemble says of its spread.
 
     Distances from the median in units of the median absolute deviation, scaled to a normal's standard
-    deviation. Source: Iglewicz & Hoaglin (1993), How to detect and handle outliers, section 3.4. Where more
+    deviation. Source: Iglewicz & Hoaglin (1993), How to detect and handle outliers. Where more
     than half agree exactly, those that differ at all are outliers. Laws: shifts and units do not matter.
     """
     if not threshold > 0:

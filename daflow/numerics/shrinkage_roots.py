@@ -43,12 +43,23 @@ def shrinkage_gram(prior: ArrayLike, synthetic: ArrayLike) -> FloatArray:
     return product
 
 
-def low_rank_root(found: ShrunkModes, gram: ArrayLike) -> ShrinkageTransform:
+class LowRankRoot(NamedTuple):
+    """An analysis cut to as many directions as the members can have."""
+
+    transform: ShrinkageTransform
+    kept: float
+    """Which share of the analysis' total variance is left, in (0, 1]."""
+
+
+def low_rank_root(found: ShrunkModes, gram: ArrayLike) -> LowRankRoot:
     r"""Return the analysis whose covariance is the shrunk one's best approximation by n_members.
 
-    Of all roots it is the one that moves the members least. Laws: the covariance is that of the whole
-    analysis, cut to its n_members - 1 leading directions; the mean is that of
-    `daflow.numerics.shrinkage.shrinkage_etkf`; gamma 0 gives the ETKF's mean and covariance.
+    What it cuts is lost: a filter that repeats it loses spread at each analysis, since the target's scale
+    follows the ensemble's, and ends with none. Multiply the posterior's anomalies by the inverse root of
+    what is kept. Of all roots it is the one that moves the members least. Laws: the covariance is that of
+    the whole analysis, cut to its n_members - 1 leading directions, and ``kept`` is their share of its
+    trace; the mean is that of `daflow.numerics.shrinkage.shrinkage_etkf`; gamma 0 gives the ETKF's mean and
+    covariance.
 
     Parameters
     ----------
@@ -60,14 +71,16 @@ def low_rank_root(found: ShrunkModes, gram: ArrayLike) -> ShrinkageTransform:
     n, products = found.n_members, _products(found, gram)
     root = _extended_root(found)
     scaled = products * np.multiply.outer(found.scales, found.scales)
-    _, vectors = np.linalg.eigh(root @ scaled @ root)
+    eigenvalues, vectors = np.linalg.eigh(root @ scaled @ root)
     directions = (root @ vectors[:, :-n:-1]) * found.scales[:, np.newaxis]
     # Among the orthonormal, mean-free rows that mix the directions: those that keep members near themselves.
     basis = mean_free_basis(n)
     left, _, right = np.linalg.svd(basis.T @ products[:n] @ directions)
     weights: FloatArray = np.sqrt(n - 1) * (basis @ left @ right) @ directions.T
     weights[:, :n] -= np.eye(n)
-    return found.combine(weights)
+    total = float(eigenvalues.sum())
+    kept = float(eigenvalues[:-n:-1].sum()) / total if total > 0 else 1.0
+    return LowRankRoot(found.combine(weights), kept)
 
 
 class DynamicRoot(NamedTuple):

@@ -5,10 +5,10 @@ target :math:`\mathcal{P}` from a climatology. With the singular values of the e
 of the target, :math:`\mu` makes both equally large, and :math:`\gamma` follows from how far from equal these
 values are, given the number of members.
 
-Where this departs from Popov, Sandu, Nino-Ruiz & Evensen (2021), Tellus A 73, 1 (section 2.3), which it
+Where this departs from Popov, Sandu, Nino-Ruiz & Evensen (2021), Tellus A 73, 1, which it
 follows otherwise: a mean estimated from the sample leaves n_members - 1 degrees of freedom, which are used in
 eq. 2.16; gamma is clipped at 0 as well as at 1; and for a target of rank r below the size n of the state
-the dimension in eq. 2.12-2.16 is r unless another is asked for (with n, as there, the scale mu is r / n of
+the dimension in these is r unless another is asked for (with n, as there, the scale mu is r / n of
 what it should be).
 """
 
@@ -117,7 +117,7 @@ class MatchedScale:
 
 
 def matched_scale(projected: ArrayLike, dimension: int | None = None) -> MatchedScale:
-    """Return scale and sphericity of an ensemble (Popov et al., 2021, eq. 2.12 and 2.15).
+    """Return scale and sphericity of an ensemble (Popov et al., 2021, section 2).
 
     Parameters
     ----------

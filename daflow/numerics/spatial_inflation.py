@@ -32,6 +32,8 @@ from daflow.numerics.validation import FloatArray, finite_array, positive_vector
 
 _GROWTH: Final = 1.05
 _FARTHEST: Final = 1e6
+_MOST_STEPS: Final = 50
+_SETTLED: Final = 1e-13
 
 
 class InflationField(NamedTuple):
@@ -193,10 +195,13 @@ def shape_of(field: InflationField) -> FloatArray:
     square = (field.deviation / field.factor) ** 2
     # Newton's method on the logarithm of a - 2, where the logarithm of the variance is nearly linear.
     excess = np.log(1 / square + 1 / np.sqrt(square))
-    for _ in range(50):
+    for _ in range(_MOST_STEPS):
         a = 2 + np.exp(excess)
         miss = 2 * np.log((a + 1) / (a - 1)) - excess - np.log(square)
-        excess -= miss / (-4 / (a**2 - 1) * (a - 2) - 1)
+        step = miss / (4 / (a**2 - 1) * (a - 2) + 1)
+        excess += step
+        if np.abs(step).max(initial=0.0) < _SETTLED:
+            break
     return np.asarray(2 + np.exp(excess))
 
 

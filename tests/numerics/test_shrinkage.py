@@ -91,7 +91,7 @@ class Problem:
         modes = shrunk_modes(*self.given, gamma)
         return {
             "symmetric": shrinkage_etkf(*self.given, gamma),
-            "low rank": low_rank_root(modes, self.gram),
+            "low rank": low_rank_root(modes, self.gram).transform,
             "dynamic": dynamic_root(modes, self.gram).transform,
         }
 
@@ -129,8 +129,14 @@ def test_that_gamma_zero_is_the_etkf(seed, n, m, n_obs, gamma):
 
 @settings(deadline=None, max_examples=30)
 @drawn
-def test_that_the_low_rank_covariance_is_the_best_of_its_rank(seed, n, m, n_obs, gamma):
+def test_that_the_low_rank_covariance_is_the_best_of_its_rank_and_says_what_it_keeps(
+    seed, n, m, n_obs, gamma
+):
     problem = Problem(seed, n, m, n_obs)
+    root = low_rank_root(shrunk_modes(*problem.given, gamma), problem.gram)
+    assert 0 < root.kept <= 1 + 1e-12
+    total = np.trace(np.cov(problem.apply(root.transform).T)) / root.kept
+    assert total == pytest.approx(np.trace(problem.kalman(gamma)[1]), rel=1e-8)
     eigenvalues, vectors = np.linalg.eigh(problem.kalman(gamma)[1])
     kept = vectors[:, ::-1][:, : n - 1] * np.maximum(eigenvalues[::-1][: n - 1], 0)
     found = np.cov(problem.apply(problem.roots(gamma)["low rank"]).T)
@@ -192,7 +198,7 @@ def test_that_the_low_rank_root_does_not_collapse_where_everything_is_observed()
     one = Golden("popov_l96_N5_M100")
     modes = shrunk_modes(*one.given, 0.7)
     found = apply_shrinkage(
-        low_rank_root(modes, shrinkage_gram(one.prior, one.synthetic)), one.prior, one.synthetic
+        low_rank_root(modes, shrinkage_gram(one.prior, one.synthetic)).transform, one.prior, one.synthetic
     )
     assert found.std(axis=0).mean() > 0.1
 
