@@ -135,12 +135,18 @@ def _sync(file: _Waiting) -> None:
 
 def _each(sync: Callable[[Any], None], things: Collection[Any]) -> None:
     """Sync things at the same time: the disk empties its cache once for those that wait together."""
-    if len(things) < FEW:
-        for thing in things:
+    listed = list(things)
+
+    def share(first: int) -> None:
+        for thing in listed[first::SYNCING]:
+            sync(thing)
+
+    if len(listed) < FEW:
+        for thing in listed:
             sync(thing)
         return
     with ThreadPoolExecutor(SYNCING) as threads:
-        deque(threads.map(sync, things), maxlen=0)
+        deque(threads.map(share, range(min(SYNCING, len(listed)))), maxlen=0)
 
 
 def _remove(waiting: list[_Waiting]) -> None:
