@@ -217,7 +217,7 @@ class Contest:
 
     def _run(self, contender: Contender) -> None:
         before = self.rounds.setdefault(contender.name, {})
-        if self._number and not self._is_due(before):
+        if self._number and not self._is_due(before, contender.scale):
             return
         figures = measured(contender)
         before[self._number] = figures
@@ -227,8 +227,8 @@ class Contest:
             f"  {self._number} {contender.name}: {figures['cpu']:.3g} s CPU, {figures['wall']:.3g} s wall"
         )
 
-    def _is_due(self, before: Mapping[int, Figures]) -> bool:
-        seconds = before[0]["wall"]
+    def _is_due(self, before: Mapping[int, Figures], scale: float) -> bool:
+        seconds = before[0]["wall"] / scale
         most = 1 if seconds > 3 * SLOW_SECONDS else 3 if seconds > SLOW_SECONDS else self._number + 1
         return len(before) < most
 

@@ -25,9 +25,8 @@ def letkf(field: Field) -> Contender:
 
     def update() -> None:
         mean = field.predicted.mean(axis=0)
-        scale = 1.0 / np.sqrt(field.variances)
-        anomalies = (field.predicted - mean) * scale / np.sqrt(field.n_members - 1)
-        innovation = (field.values - mean) * scale
+        scale = 1.0 / np.sqrt(field.variances * (field.n_members - 1))
+        anomalies, innovation = (field.predicted - mean) * scale, (field.values - mean) * scale
         add_letkf_analysis(plan, field.buffer, anomalies.T, innovation)
 
     columns = peers.spread(field, int(field.n_state * EVERY))
