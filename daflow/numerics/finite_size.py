@@ -12,8 +12,8 @@ larger than the ensemble believes, zeta falls below n - 1: that is an inflation,
 
 References
 ----------
-Bocquet (2011), Nonlinear Processes in Geophysics 18, 735. Bocquet & Sakov (2012), the same journal 19, 383 (the dual and its
-Hessian).
+Bocquet (2011), Nonlinear Processes in Geophysics 18, 735. Bocquet & Sakov (2012), the same journal 19, 383
+(the dual and its Hessian).
 """
 
 from __future__ import annotations

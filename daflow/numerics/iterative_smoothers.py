@@ -121,7 +121,8 @@ def levenberg_marquardt_step(
 
     .. math:: w_j \leftarrow w_j - [w_j - (d_j - g_j) R^{-1} S^T] [(1 + \lambda) I + S R^{-1} S^T]^{-1}
 
-    The prior's part of the Hessian is multiplied by one plus the damping, as Chen & Oliver have it, here in weights. Laws: no damping is a step of Gauss-Newton of length 1; an infinite one moves nothing.
+    The prior's part of the Hessian is multiplied by one plus the damping, as Chen & Oliver have it, here in
+    weights. Laws: no damping is a step of Gauss-Newton of length 1; an infinite one moves nothing.
 
     Parameters
     ----------

@@ -1,8 +1,9 @@
 r"""Filters that take one observation after the other: cheap, free of inverses, and easily tapered.
 
-Errors of the observations are independent (whiten first where they are not). Each observation changes the
-predictions of itself (`ensrf_increments`, `eakf_increments`: the same numbers by two formulas), and what it
-changes there is regressed on everything else,
+Errors of the observations are independent: where they are not, whiten predictions and observations (`whiten`
+of a covariance) and give variances of 1; tapers of whitened observations mean little. Each observation
+changes the predictions of itself (`ensrf_increments`, `eakf_increments`: the same numbers by two formulas),
+and what it changes there is regressed on everything else,
 
 .. math:: x_i \leftarrow x_i + \rho \circ \frac{cov(x, h)}{var(h)} \Delta h_i ,
 

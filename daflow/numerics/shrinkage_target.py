@@ -5,11 +5,10 @@ target :math:`\mathcal{P}` from a climatology. With the singular values of the e
 of the target, :math:`\mu` makes both equally large, and :math:`\gamma` follows from how far from equal these
 values are, given the number of members.
 
-Where this departs from Popov, Sandu, Nino-Ruiz & Evensen (2021), Tellus A 73, 1, which it
-follows otherwise: a mean estimated from the sample leaves n_members - 1 degrees of freedom, which are used in
-eq. 2.16; gamma is clipped at 0 as well as at 1; and for a target of rank r below the size n of the state
-the dimension in these is r unless another is asked for (with n, as there, the scale mu is r / n of
-what it should be).
+Where this departs from Popov, Sandu, Nino-Ruiz & Evensen (2021), Tellus A 73, 1, which it follows otherwise:
+a mean estimated from the sample leaves n_members - 1 degrees of freedom, which are used in eq. 2.16; gamma
+is clipped at 0 as well as at 1; and for a target of rank r below the size n of the state the dimension is r
+unless another is asked for (with n, as there, the scale mu is r / n of what it should be).
 """
 
 from __future__ import annotations

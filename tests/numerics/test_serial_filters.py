@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daflow.errors import ConfigError, DataError
+from daflow.numerics.covariance import DenseCovariance
 from daflow.numerics.ensemble_transform import apply_transform
 from daflow.numerics.filter_transforms import etkf
 from daflow.numerics.serial_filters import (
@@ -80,6 +81,18 @@ def test_that_mean_and_covariance_are_those_of_the_etkf(seed, n_members, n_state
     prior, *rest = problem(seed, n_members, n_state, n_obs)
     serial = apply_serial(serial_factors(*rest, scheme=scheme), prior)
     batch = apply_transform(etkf(*rest), prior)
+    close(serial.mean(axis=0), batch.mean(axis=0))
+    close(np.cov(serial.T), np.cov(batch.T))
+
+
+@any_scheme
+def test_that_whitened_observations_stand_for_correlated_errors(scheme):
+    prior, predicted, values, _ = problem(7)
+    root = np.random.default_rng(7).standard_normal((5, 5))
+    error = DenseCovariance(root @ root.T + np.eye(5))
+    factors = serial_factors(error.whiten(predicted), error.whiten(values), np.ones(5), scheme=scheme)
+    serial = apply_serial(factors, prior)
+    batch = apply_transform(etkf(predicted, values, error), prior)
     close(serial.mean(axis=0), batch.mean(axis=0))
     close(np.cov(serial.T), np.cov(batch.T))
 
