@@ -57,13 +57,15 @@ def drop_observations(predicted: ArrayLike) -> Kept:
         Nothing is left: no observation, or fewer than two members; or a prediction is infinite.
     """
     missing = _missing(predicted)
-    return _checked(Kept(np.ones(len(missing), dtype=np.bool_), ~missing.any(axis=0)), missing)
+    return _checked(Kept(np.ones(len(missing), dtype=np.bool_), ~np.asarray(missing.any(axis=0))), missing)
 
 
 def drop_members(predicted: ArrayLike) -> Kept:
     """Keep every observation, and the members that predict all of them. As `drop_observations` otherwise."""
     missing = _missing(predicted)
-    return _checked(Kept(~missing.any(axis=1), np.ones(missing.shape[1], dtype=np.bool_)), missing)
+    return _checked(
+        Kept(~np.asarray(missing.any(axis=1)), np.ones(missing.shape[1], dtype=np.bool_)), missing
+    )
 
 
 def drop_by_share(predicted: ArrayLike, share: float) -> Kept:
