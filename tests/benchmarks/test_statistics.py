@@ -106,6 +106,7 @@ RECORD = {
     "contenders": {"ours": {"rounds": 5, "note": "", "figures": {"cpu": 1.0, "wall": 1.0}}},
     "aims": [
         {
+            "who": "ours",
             "against": "a peer",
             "figure": "cpu",
             "theirs": 4.0,
@@ -117,6 +118,7 @@ RECORD = {
             "met": False,
         },
         {
+            "who": "ours",
             "against": None,
             "figure": "extra",
             "theirs": None,
@@ -144,10 +146,10 @@ MACHINE = {
 
 def test_that_the_table_says_what_was_reached_and_what_was_asked():
     told = list(rows({"few": RECORD}))
-    assert told[0][1:] == ("a peer", "4 s", "1 s", "0.25x", "≤ 0.2x", "**no**")
-    assert told[1][1:] == ("", "", "8 MB", "8 MB", "≤ 20 MB", "yes")
-    lines = table(("a",) * 7, iter(told)).splitlines()
-    assert {line.replace("\\|", "").count("|") for line in lines} == {8}
+    assert told[0][1:] == ("ours", "a peer", "4 s", "1 s", "0.25x", "≤ 0.2x", "**no**")
+    assert told[1][1:] == ("ours", "", "", "8 MB", "8 MB", "≤ 20 MB", "yes")
+    lines = table(("a",) * 8, iter(told)).splitlines()
+    assert {line.replace("\\|", "").count("|") for line in lines} == {9}
 
 
 def test_that_cases_that_were_not_measured_keep_their_figures():

@@ -258,7 +258,7 @@ class Contest:
         if aim.against and not there:
             return None
         value = middle(ours, aim.figure)
-        told: dict[str, Any] = {"ours": value, "theirs": None, "against": None}
+        told: dict[str, Any] = {"who": aim.ours, "ours": value, "theirs": None, "against": None}
         if there:
             fastest = min(there, key=lambda name: middle(self.counted(name), aim.figure))
             pair = (ours, self.counted(fastest))

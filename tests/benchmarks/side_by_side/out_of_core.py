@@ -21,7 +21,8 @@ from daflow.names import Phase, Status
 from daflow.records import Task
 
 RAW = "raw direct read and write"
-THREADS_OURS = "daflow, threads in one worker"
+TASKS = (1, 2, 4)
+"""Slices that one worker takes at once; each reads and writes by threads of its own."""
 RUN_OURS = "daflow run, 2 workers"
 PIECE = 2**20
 WORKERS = 2
@@ -68,16 +69,20 @@ def by_threads(place: Path, n_bytes: float, n_members: int, dtype: str, threads:
         bench.store.create_step(1)
         forget(chunks)
 
-    def update() -> None:
+    def update(at_once: int) -> None:
         tasks = (Task(Phase.UPDATE, 0, index) for index in slices)
-        with ThreadPoolExecutor(threads) as pool:
+        with ThreadPoolExecutor(at_once) as pool:
             for outcome in pool.map(partial(carry_out, bench), tasks):
                 _done(outcome)
 
     return [
         Contender(RAW, lambda: copy_by_threads(chunks, place / "raw", threads), clear, clear, note=DIRECTLY),
-        Contender(THREADS_OURS, update, clear, clear),
+        *(Contender(_at_once(tasks), partial(update, tasks), clear, clear) for tasks in TASKS),
     ]
+
+
+def _at_once(tasks: int) -> str:
+    return f"daflow, one worker, {tasks} slice{'s' if tasks > 1 else ''} at once"
 
 
 def by_a_run(place: Path, n_bytes: float, n_members: int, dtype: str, *, small: bool) -> Sequence[Contender]:
@@ -123,11 +128,11 @@ CASES = (
     *(
         Case(
             f"disk-{dtype}",
-            TITLE + "{threads} threads in one worker",
+            TITLE + "one worker; the disk by {threads} threads",
             by_threads,
             {"n_bytes": 8e9, "n_members": 100, "dtype": dtype, "threads": 4},
             {"n_bytes": 1e5, "n_members": 4, "dtype": dtype, "threads": 2},
-            (Aim(THREADS_OURS, 0.8, (RAW,), "wall", "at least"),),
+            tuple(Aim(_at_once(tasks), 0.8, (RAW,), "wall", "at least") for tasks in TASKS[:2]),
             LIMIT,
         )
         for dtype in ("float64", "float32")

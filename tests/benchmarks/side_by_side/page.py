@@ -72,14 +72,14 @@ def asked(aim: Mapping[str, Any]) -> str:
 
 
 def rows(results: Results) -> Iterator[tuple[str, ...]]:
-    """Yield a row for each aim: case, against whom, theirs, ours, reached, aim, met."""
+    """Yield a row for each aim: case, who of ours, against whom, theirs, ours, reached, aim, met."""
     for record in results.values():
         title = record["title"]
         for aim in record["aims"]:
             theirs = amount(aim["figure"], aim["theirs"], aim["unit"])
             ours = amount(aim["figure"], aim["ours"], aim["unit"])
             met = {True: "yes", False: "**no**", None: ""}[aim["met"]]
-            yield title, aim["against"] or "", theirs, ours, reached(aim), asked(aim), met
+            yield title, aim["who"], aim["against"] or "", theirs, ours, reached(aim), asked(aim), met
             title = ""
 
 
@@ -122,7 +122,7 @@ def machines(results: Results) -> Iterator[str]:
 
 def words(results: Results) -> str:
     """Return what stands between the marks of the page."""
-    aims = table(("case", "against", "theirs", "daflow", "reached", "aim", "met"), rows(results))
+    aims = table(("case", "who", "against", "theirs", "ours", "reached", "aim", "met"), rows(results))
     who = table(
         ("case", "contender", "CPU s", "wall s", "extra memory, MB", "rounds", "note"), contenders(results)
     )
