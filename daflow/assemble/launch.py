@@ -108,6 +108,7 @@ def _ready_store(run: RunFolder) -> ZarrStore:
     make_folder(store.root)
     remove_partials(store.root)
     remove_partials(run.folder / "receipts")
+    remove_partials(run.folder / "work" / "kept")
     forget_marks(run.folder)
     store.create_step(0)
     if isinstance(run.workflow.observations, FileObservations):

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
-from daflow.errors import StoreError
 from daflow.names import PARAMETERS, PREDICTED, TRUTH, Phase
 from daflow.ports import Arrays, FloatArray, Observations, SlicePoints, StoredArray
 from daflow.records import Layout, Outcome, StateSlice, Task
@@ -22,6 +19,7 @@ from daflow.storage.checksums import Checksum
 from daflow.storage.chunks import ChunkFiles, Rows
 from daflow.storage.direct import FileAccess, aligned
 from daflow.storage.files import make_folder, store_errors, sync_folder, write_durably
+from daflow.storage.kept_arrays import as_written, keep_arrays, kept_arrays
 from daflow.storage.observations import read_observations, write_observations
 from daflow.storage.pieces import rechunked
 from daflow.storage.receipts import read_receipt, read_receipts, read_stage, read_together, write_receipts
@@ -129,7 +127,7 @@ class ZarrStore:
     def read_survivors(self, step: int) -> tuple[int, ...]:
         """Return which members an update starts from."""
         path = self._work(step) / "survivors.json"
-        with store_errors("read", path), _as_written(path):
+        with store_errors("read", path), as_written(path):
             return tuple(json.loads(path.read_bytes()))
 
     def write_observations(self, observations: Observations) -> None:
@@ -142,22 +140,11 @@ class ZarrStore:
 
     def write_arrays(self, name: str, arrays: Arrays) -> None:
         """Keep named arrays under a name such as ``step=3/factors``, whole or not at all."""
-        buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **arrays)
-        _write_small(self._arrays(name), buffer.getvalue())
+        keep_arrays(self._kept(name), arrays)
 
     def read_arrays(self, name: str) -> Arrays | None:
         """Return the arrays kept under a name, not to be written to; ``None`` if there are none."""
-        path = self._arrays(name)
-        if not path.exists():
-            return None
-        with (
-            store_errors("read", path),
-            path.open("rb") as file,
-            _as_written(path),
-            np.load(file) as archive,
-        ):
-            return {name: archive[name] for name in archive.files}
+        return kept_arrays(self._kept(name))
 
     def write_coordinates(self, where: StateSlice, points: SlicePoints) -> str:
         """Write where the numbers of a slice lie."""
@@ -181,7 +168,7 @@ class ZarrStore:
         return read_receipts(self._receipts)
 
     def receipts_of(self, phase: Phase, step: int, known: Callable[[Task], bool]) -> Iterator[Outcome]:
-        """Return the receipts of a stage: none that tells only of tasks that are known, maybe some that are."""
+        """Return the receipts of a stage: none that tells only of known tasks, maybe some of them."""
         return read_stage(self._receipts, phase, step, known)
 
     @staticmethod
@@ -199,24 +186,11 @@ class ZarrStore:
         # Predictions stay float64: they are few, and rounding them would move the whole update.
         return ChunkFiles(path, arrays.obs_chunk(self._layout), "float64", self._access)
 
-    def _arrays(self, name: str) -> Path:
-        return self._receipts.parent / "work" / f"{name}.npz"
+    def _kept(self, name: str) -> Path:
+        return self._receipts.parent / "work" / "kept" / name
 
     def _work(self, step: int) -> Path:
         return self._receipts.parent / "work" / f"step={step}"
-
-
-@contextmanager
-def _as_written(path: Path) -> Iterator[None]:
-    """Turn what a reader says about a file's content into a `StoreError` that says what to do."""
-    try:
-        yield
-    except (ValueError, EOFError, KeyError, BadZipFile) as error:
-        raise StoreError(
-            f"{path} is not what was written",
-            got=str(error),
-            do="restore the file, or run the workflow again in a new folder",
-        ) from error
 
 
 def _write_small(path: Path, data: bytes) -> None:
