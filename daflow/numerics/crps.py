@@ -60,7 +60,8 @@ def crps_parts(ensemble: ArrayLike, truth: ArrayLike) -> CrpsParts:
     """Return the mean score of cases and its decomposition.
 
     Source: Hersbach (2000), Weather and Forecasting 15, 559. Laws: reliability and potential add
-    up to the mean of `crps`; an ensemble of one has no reliability to lose but its bias.
+    up to the mean of `crps`; a reliable ensemble has next to no reliability part; the potential of one
+    that knows nothing is the uncertainty.
 
     Parameters
     ----------

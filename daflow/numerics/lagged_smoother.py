@@ -22,8 +22,7 @@ from daflow.numerics.ensemble_transform import EnsembleTransform
 def composed(transforms: Sequence[EnsembleTransform]) -> EnsembleTransform:
     """Return the one transform that does what several do one after the other.
 
-    Laws: it equals applying each in turn; none at all is the identity's part to play, so one is needed; it is
-    associative. Cost: n_members^3 a transform.
+    Laws: it equals applying each in turn; it is associative. Cost: n_members^3 a transform.
 
     Parameters
     ----------

@@ -147,8 +147,8 @@ def matched_scale(projected: ArrayLike, dimension: int | None = None) -> Matched
 def rblw_gamma(found: MatchedScale) -> float:
     """Return the Rao-Blackwell Ledoit-Wolf weight of the target (Popov et al., 2021, eq. 2.16), in [0, 1].
 
-    Source: Chen, Wiesel, Eldar & Hero (2010), IEEE Transactions on Signal Processing 58, 5016. Laws: it falls
-    as the ensemble looks less like the target; it never rises with the number of members.
+    Source: Chen, Wiesel, Eldar & Hero (2010), IEEE Transactions on Signal Processing 58, 5016. Law: it falls
+    as the ensemble looks less like the target.
     """
     n, freedom = found.dimension, found.n_members - 1
     if found.sphericity <= 0:

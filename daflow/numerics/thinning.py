@@ -24,8 +24,7 @@ IntArray = NDArray[np.int64]
 def boxes_of(coordinates: ArrayLike, size: ArrayLike) -> IntArray:
     """Return the number of the box that each observation lies in (n_obs,), from 0 on without gaps.
 
-    Boxes are numbered as they are met. Laws: observations closer than a box are in the same or in adjacent
-    boxes; the numbering does not depend on units.
+    Boxes are numbered as they are met. Law: units of the coordinates do not matter.
 
     Parameters
     ----------
