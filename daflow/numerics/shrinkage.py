@@ -82,9 +82,9 @@ def shrinkage_etkf(
 ) -> ShrinkageTransform:
     r"""Return the analysis with the symmetric root of the extended ensemble (section 3.1).
 
-    Laws: gamma 0 is the ETKF; the mean is the Kalman mean of the shrunk covariance; the anomalies of
-    the posterior have mean zero; permuting the members permutes the posterior; with observations that
-    see one place only (R of a local domain), it is the local analysis of the paper's remark 1.
+    Laws: gamma 0 is the ETKF; the mean is the Kalman mean of the shrunk covariance; permuting the members
+    permutes the posterior; units of the observations do not matter. For a local analysis (the paper's remark
+    1) give the observations of one domain and their R, tapered.
 
     Parameters
     ----------

@@ -114,6 +114,15 @@ def test_that_the_recursion_of_momentum_holds(theta):
     assert 0 < following < theta
 
 
+def test_that_momentum_adds_nothing_at_first_and_commutes_with_linear_maps_and_slices():
+    rng = np.random.default_rng(0)
+    now, before, matrix = (rng.standard_normal(shape) for shape in ((4, 5), (4, 5), (5, 3)))
+    np.testing.assert_array_equal(accelerated(now, before, next_momentum(1.0), 1.0), now)
+    moved = accelerated(now, before, 0.4, 0.6)
+    close(accelerated(now @ matrix, before @ matrix, 0.4, 0.6), moved @ matrix)
+    close(accelerated(now[:, :2], before[:, :2], 0.4, 0.6), moved[:, :2])
+
+
 def problem(seed, n_members=6, n_state=5, n_obs=8):
     rng = np.random.default_rng(seed)
     prior = 1 + rng.standard_normal((n_members, n_state))
