@@ -10,25 +10,101 @@ with anomalies Y that are not divided by anything. The dual is a function of one
 whose stationary points fulfil :math:`\zeta (\epsilon + w(\zeta)^T w(\zeta)) = n + 1`. Where the innovation is
 larger than the ensemble believes, zeta falls below n - 1: that is an inflation, found and not tuned.
 
+Forecasts of a smooth model are no random sample, and this prior doubts them too much or too little. What
+stands for epsilon and for n + 1, the exponent, is a `Hyperprior`: that of Jeffreys, or `mode_corrected`.
+
 References
 ----------
 Bocquet (2011), Nonlinear Processes in Geophysics 18, 735. Bocquet & Sakov (2012), the same journal 19, 383
-(the dual and its Hessian).
+(the dual and its Hessian). Bocquet, Raanes & Hannart (2015), the same journal 22, 645 (the correction of the
+mode, eq. 36). Raanes, Bocquet & Carrassi (2019), Q. J. R. Meteorol. Soc. 145, 53 (certainty).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 
+from daflow.errors import ConfigError
 from daflow.numerics.covariance import Covariance
 from daflow.numerics.ensemble_transform import EnsembleTransform, InnovationModes, innovation_modes
 from daflow.numerics.validation import FloatArray
 
 _GRID: Final = 200
+
+
+class Hyperprior(NamedTuple):
+    """What is believed of the forecast's true mean and covariance.
+
+    The prior's part of the cost is exponent / 2 ln(epsilon + w'w).
+    """
+
+    epsilon: float
+    exponent: float
+
+
+HyperpriorOf = Callable[[int, FloatArray], Hyperprior]
+"""From the number of members and the signal, squared anomalies of the predictions over R in each direction
+(rank,), to a hyperprior."""
+
+
+def jeffreys(n_members: int, _signal: FloatArray) -> Hyperprior:
+    """Return the hyperprior of Jeffreys, which knows nothing: epsilon 1 + 1/n, exponent n + 1."""
+    return Hyperprior(1 + 1 / n_members, n_members + 1.0)
+
+
+def mode_corrected(certainty: float = 1.0) -> HyperpriorOf:
+    r"""Return a hyperprior that leaves the forecast as it is where observations say nothing.
+
+    It starts from epsilon 1 + 1/n and exponent n and shifts both so that the most likely inflation is the
+    nearer to 1 the less the observations reduce the variance; then it multiplies both by the certainty. With
+    `root` ``inflated`` it is the EnKF-N of DAPPER 1.7, where the certainty is called xN.
+
+    Laws: where nothing is learnt zeta is n - 1, the ETKF's; the greater the certainty, the less the
+    innovation changes zeta.
+
+    Parameters
+    ----------
+    certainty
+        Above 0. 1 for members like draws; 2 or so for those of a smooth, nearly linear model.
+
+    Raises
+    ------
+    ConfigError
+        It is not.
+    """
+    if not 0 < certainty < np.inf:
+        raise ConfigError("the certainty of a hyperprior", got=certainty, allowed="above 0, finite")
+
+    def hyperprior(n_members: int, signal: FloatArray) -> Hyperprior:
+        freedom = n_members - 1
+        left = (n_members - signal.size + (freedom / (freedom + signal)).sum()) / n_members
+        mode = (1 + 1 / n_members) * freedom / n_members
+        correction = np.sqrt(mode) ** left
+        return Hyperprior(
+            float(certainty * (1 + 1 / n_members) / correction), float(certainty * n_members * correction)
+        )
+
+    return hyperprior
+
+
+def _hessian_root(curvature: FloatArray, coordinates: FloatArray, pull: float) -> FloatArray:
+    return np.diag(curvature) - pull * np.outer(coordinates, coordinates)
+
+
+def _inflated_root(curvature: FloatArray, _coordinates: FloatArray, _pull: float) -> FloatArray:
+    return np.diag(curvature)
+
+
+ROOTS: Final[Mapping[str, Callable[[FloatArray, FloatArray, float], FloatArray]]] = MappingProxyType(
+    {"hessian": _hessian_root, "inflated": _inflated_root}
+)
+"""Whose inverse root the anomalies are: the Hessian of J, or that of the ETKF of the inflated forecast."""
 
 
 class FiniteSizeAnalysis(NamedTuple):
@@ -42,13 +118,19 @@ class FiniteSizeAnalysis(NamedTuple):
 
 
 def finite_size_enkf(
-    predicted: ArrayLike, observations: ArrayLike, obs_error: Covariance | ArrayLike
+    predicted: ArrayLike,
+    observations: ArrayLike,
+    obs_error: Covariance | ArrayLike,
+    *,
+    hyperprior: HyperpriorOf = jeffreys,
+    root: str = "hessian",
 ) -> FiniteSizeAnalysis:
     r"""Return the analysis of the EnKF-N.
 
-    Even where nothing is learnt, zeta is n and not n - 1: the sample's own doubt. The anomalies are the
-    symmetric root of the inverse Hessian of J at its minimum,
-    :math:`Y R^{-1} Y^T + \zeta I - 2 \zeta^2 / (n + 1)\, w w^T`.
+    With the hyperprior of Jeffreys zeta is n and not n - 1 even where nothing is learnt: the sample's own
+    doubt. The anomalies are the symmetric root of the inverse Hessian of J at its minimum,
+    :math:`Y R^{-1} Y^T + \zeta I - 2 \zeta^2 / (n + 1)\, w w^T`, or, with root ``inflated``, of the same
+    without its last term.
 
     Laws: the gradient of J is zero at the weights; the mean is that of the ETKF of a forecast whose
     anomalies are multiplied by ``inflation``; a larger innovation never gives a smaller inflation; units of
@@ -60,18 +142,29 @@ def finite_size_enkf(
     observations : (n_obs,)
     obs_error
         R: a covariance, variances (n_obs,), or a matrix (n_obs, n_obs).
+    hyperprior
+        `jeffreys`, or of `mode_corrected`.
+    root
+        One of `ROOTS`.
 
     Raises
     ------
     DataError
         As `daflow.numerics.ensemble_transform.innovation_modes`.
+    ConfigError
+        There is no such root.
     """
+    if root not in ROOTS:
+        raise ConfigError(
+            "no root of the finite-size filter has this name", got=root, allowed=", ".join(ROOTS)
+        )
     found = innovation_modes(predicted, observations, obs_error)
     n = found.n_members
     signal = (n - 1) * found.modes.values**2
-    zeta = _precision(signal, found.innovation, n)
+    prior = hyperprior(n, signal)
+    zeta = _precision(signal, found.innovation, prior)
     coordinates = np.sqrt(signal) / (signal + zeta) * found.innovation
-    hessian = np.diag(signal + zeta) - 2 * zeta**2 / (n + 1) * np.outer(coordinates, coordinates)
+    hessian = ROOTS[root](signal + zeta, coordinates, 2 * zeta**2 / prior.exponent)
     # Outside the span of the predictions the Hessian is zeta times the identity.
     outside = np.sqrt((n - 1) / zeta)
     transform = outside * np.eye(n) + _within(found, hessian, outside)
@@ -89,25 +182,25 @@ def _within(found: InnovationModes, hessian: FloatArray, outside: float) -> Floa
     return change
 
 
-def _precision(signal: FloatArray, innovation: FloatArray, n: int) -> float:
+def _precision(signal: FloatArray, innovation: FloatArray, prior: Hyperprior) -> float:
     """Return the zeta of the lowest minimum of the dual.
 
     All stationary points lie in a bracket; as the dual may have several minima, a grid finds the lowest
     before its stationarity is solved for to rounding.
     """
-    epsilon = 1 + 1 / n
+    epsilon, exponent = prior
     squares = innovation**2
 
     def slope(logarithm: float) -> float:
         zeta = np.exp(logarithm)
-        return float(zeta * (epsilon + (signal * squares / (signal + zeta) ** 2).sum()) - (n + 1))
+        return float(zeta * (epsilon + (signal * squares / (signal + zeta) ** 2).sum()) - exponent)
 
-    high = (n + 1) / epsilon
-    low = (n + 1) / (epsilon + float((squares / signal).sum()))
+    high = exponent / epsilon
+    low = exponent / (epsilon + float((squares / signal).sum()))
     # Widened, so that the slope is below zero at the lower end and above at the upper one.
     grid = np.linspace(np.log(low) - 0.01, np.log(high) + 0.01, _GRID)
     zetas = np.exp(grid)[:, np.newaxis]
-    dual = (squares * zetas / (signal + zetas)).sum(axis=1) + epsilon * zetas[:, 0] - (n + 1) * grid
+    dual = (squares * zetas / (signal + zetas)).sum(axis=1) + epsilon * zetas[:, 0] - exponent * grid
     falls = np.array([slope(point) < 0 for point in grid])
     valleys = np.flatnonzero(falls[:-1] & ~falls[1:])
     lowest = int(valleys[np.argmin(dual[valleys])])

@@ -1,10 +1,12 @@
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from daflow.errors import ConfigError
 from daflow.numerics.ensemble_transform import apply_transform
 from daflow.numerics.filter_transforms import etkf
-from daflow.numerics.finite_size import finite_size_enkf
+from daflow.numerics.finite_size import finite_size_enkf, mode_corrected
 
 drawn = given(
     st.integers(0, 2**32 - 1), st.integers(2, 12), st.integers(1, 9), st.floats(-2, 3).map(lambda p: 10.0**p)
@@ -99,3 +101,58 @@ def test_that_the_posterior_s_mean_is_moved_by_the_weights_alone():
     np.testing.assert_allclose(
         transform.anomaly_transform.sum(axis=0), transform.anomaly_transform.sum(axis=0)[0]
     )
+
+
+@settings(deadline=None, max_examples=30)
+@drawn
+def test_that_the_anomalies_may_be_those_of_the_etkf_of_the_inflated_forecast(
+    seed, n_members, n_obs, distance
+):
+    predicted, values, variances = problem(seed, n_members, n_obs, distance)
+    for hyperprior in (mode_corrected(), mode_corrected(2.0)):
+        found = finite_size_enkf(predicted, values, variances, hyperprior=hyperprior, root="inflated")
+        mean = predicted.mean(axis=0)
+        inflated = mean + found.inflation * (predicted - mean)
+        expected = apply_transform(etkf(inflated, values, variances), inflated)
+        posterior = apply_transform(found.transform, predicted)
+        np.testing.assert_allclose(posterior, expected, rtol=0, atol=1e-9 * max(1, np.abs(expected).max()))
+
+
+@settings(deadline=None, max_examples=30)
+@drawn
+def test_that_a_corrected_mode_is_the_stationary_point_of_its_own_cost(seed, n_members, n_obs, distance):
+    predicted, values, variances = problem(seed, n_members, n_obs, distance)
+    found = finite_size_enkf(predicted, values, variances, hyperprior=mode_corrected(1.5))
+    weights = found.transform.mean_weights
+    anomalies = (predicted - predicted.mean(axis=0)) / np.sqrt(variances)
+    signal = np.linalg.eigvalsh(anomalies @ anomalies.T)
+    freedom = n_members - 1
+    left = np.mean(freedom / (np.maximum(signal, 0) + freedom))
+    correction = np.sqrt((n_members + 1) / n_members * freedom / n_members) ** left
+    epsilon, count = 1.5 * (n_members + 1) / n_members / correction, 1.5 * n_members * correction
+    np.testing.assert_allclose(found.precision * (epsilon + weights @ weights), count, rtol=1e-8)
+
+
+def test_that_with_a_corrected_mode_nothing_learnt_leaves_the_precision_of_the_etkf():
+    predicted, values, variances = problem(3, 9, 5, 1.0)
+    deaf = finite_size_enkf(predicted, values, 1e12 * variances, hyperprior=mode_corrected())
+    assert deaf.precision == pytest.approx(8, rel=1e-9)
+    assert finite_size_enkf(predicted, values, 1e12 * variances).precision == pytest.approx(9, rel=1e-9)
+
+
+def test_that_certainty_keeps_the_precision_from_following_the_innovation():
+    predicted, values, variances = problem(5, 9, 5, 30.0)
+    found = [
+        finite_size_enkf(predicted, values, variances, hyperprior=mode_corrected(certainty)).inflation
+        for certainty in (0.5, 1, 2, 4, 1e6)
+    ]
+    assert found == sorted(found, reverse=True)
+    assert found[-1] == pytest.approx(1, abs=0.02)
+
+
+def test_that_what_there_is_none_of_is_refused():
+    with pytest.raises(ConfigError, match="hessian, inflated"):
+        finite_size_enkf(*problem(1, 4, 3, 1.0), root="cholesky")
+    for certainty in (0.0, -1.0, np.inf, np.nan):
+        with pytest.raises(ConfigError, match="certainty"):
+            mode_corrected(certainty)
