@@ -9,6 +9,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from random import Random
 from typing import Protocol
 
@@ -141,6 +142,7 @@ class DaskPool:
         self._client, self._work, self._witness = client, work, witness
         self._sent_again: Counter[Task] = Counter()
         self._home: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._unsent: list[tuple[int, Sequence[Task]]] = []
         self._out: dict[int, tuple[Sequence[Task], Future[list[Outcome]]]] = {}
         self._back: list[Task] = []
         self._last_worker = time.monotonic()
@@ -188,21 +190,30 @@ class DaskPool:
 
     @property
     def n_out(self) -> int:
-        """How many groups are out: running, or waiting at a worker."""
-        return len(self._out)
+        """How many groups are out: running, waiting at a worker, or about to be sent."""
+        return len(self._out) + len(self._unsent)
 
     def submit(self, tasks: Sequence[Task]) -> None:
-        """Send tasks to one worker; their key is new each time, so that no result of before is served."""
-        self._number = number = self._number + 1
-        key = f"{tasks[0].label}-{self._topic[-6:]}{number:x}"
-        future = self._client.submit(
-            _work_and_tell, self._work, self._topic, number, tuple(tasks), key=key, pure=False, retries=0
-        )
-        self._out[number] = (tasks, future)
-        future.add_done_callback(lambda _: self._home.put(number))
+        """Send tasks to one worker, with the next `wait`: groups that go together cost half."""
+        self._number += 1
+        self._unsent.append((self._number, tuple(tasks)))
+
+    def _send(self) -> None:
+        """Send what is to be sent; keys are new each time, so that no result of before is served."""
+        if not self._unsent:
+            return
+        groups, self._unsent = self._unsent, []
+        numbers, tasks = zip(*groups, strict=True)
+        keys = [f"{group[0].label}-{self._topic[-6:]}{number:x}" for number, group in groups]
+        tell = partial(_work_and_tell, self._work, self._topic)
+        futures = self._client.map(tell, numbers, tasks, key=keys, pure=False, retries=0)
+        self._out |= dict(zip(numbers, zip(tasks, futures, strict=True), strict=True))
+        for number, future in zip(numbers, futures, strict=True):
+            future.add_done_callback(lambda _, number=number: self._home.put(number))
 
     def wait(self, seconds: float) -> list[Outcome]:
         """Return the outcomes that came home, waiting at most so long for the first thing to come home."""
+        self._send()
         outcomes: list[Outcome] = []
         try:
             number = self._home.get(timeout=seconds)
@@ -262,5 +273,6 @@ class DaskPool:
         for _, future in self._out.values():
             future.cancel()
         self._out.clear()
+        self._unsent.clear()
         with suppress(OSError, TimeoutError, ValueError):
             self._client.unsubscribe_topic(self._topic)

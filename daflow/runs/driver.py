@@ -12,7 +12,7 @@ from daflow.runs import facts
 from daflow.runs.agenda import Agenda
 from daflow.runs.decide import Close, Plan, Policy, Stop
 from daflow.runs.facts import Fact, Progress
-from daflow.runs.groups import AT_ONCE, Pace, group_size, groups_ahead
+from daflow.runs.groups import AT_ONCE, Pace, group_size, groups_ahead, worth_sending
 from daflow.runs.journal import Journal
 
 POLL_SECONDS = 1.0
@@ -104,14 +104,17 @@ class Driver:
         agenda, phase = self._agenda, self._agenda.phase
         if phase is None or not agenda.n_waiting:
             return
-        slots, seconds = pool.slots, self._pace.of(phase)
+        slots, seconds, sending = pool.slots, self._pace.of(phase), False
         while agenda.n_waiting:
             size = group_size(self.group, seconds, agenda.n_waiting, slots, AT_ONCE.get(phase, 1))
             if self._n_back:
                 # Of tasks that came back one may end whatever worker takes it up: alone it harms no other.
                 size = 1
-            if pool.n_out >= slots + groups_ahead(size, seconds, slots):
+            ahead = groups_ahead(size, seconds, slots)
+            room = slots + ahead - pool.n_out
+            if room < 1 or not (sending or worth_sending(room, ahead)):
                 return
+            sending = True
             self._n_back = max(self._n_back - 1, 0)
             pool.submit(agenda.send(size))
 

@@ -15,6 +15,10 @@ LEAST_SECONDS: Final = 0.04
 """A group that takes less costs more to send than another worker gains by having a part of it."""
 SHORT_SECONDS: Final = 5.0
 """A worker whose group takes less has the next one waiting, so that it never waits for the driver."""
+AHEAD_SECONDS: Final = 0.1
+"""What waits at a worker should last so long: shorter groups are sent several at a time, which costs half."""
+MOST_AHEAD: Final = 8
+"""How many groups wait at a worker at most."""
 AT_ONCE: Final[Mapping[Phase, int]] = {Phase.UPDATE: 8}
 """How many tasks a worker wants at least, where there are many: slices are read ahead and written behind."""
 NEWEST: Final = 0.2
@@ -72,8 +76,18 @@ def group_size(asked: int | None, seconds: float | None, n_waiting: int, slots: 
 
 
 def groups_ahead(size: int, seconds: float | None, slots: int) -> int:
-    """Return how many groups may be out beyond those that run: one a slot if they are short, else none.
+    """Return how many groups may be out beyond those that run: a few a slot if they are short, else none.
 
     What waits behind another task is bound to that worker: where tasks take long, it had better wait here.
     """
-    return slots if seconds is not None and size * seconds < SHORT_SECONDS else 0
+    if seconds is None or size * seconds >= SHORT_SECONDS:
+        return 0
+    return slots * min(max(ceil(AHEAD_SECONDS / max(size * seconds, 1e-6)), 1), MOST_AHEAD)
+
+
+def worth_sending(room: int, ahead: int) -> bool:
+    """Say whether it is time to send groups, with room for so many out of so many that may be out ahead.
+
+    Laws: always where nothing waits at the workers; not for every single group where several may wait.
+    """
+    return room > ahead // 2

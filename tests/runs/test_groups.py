@@ -5,11 +5,13 @@ from daflow.names import Phase, Status
 from daflow.records import Outcome, Task
 from daflow.runs.groups import (
     LEAST_SECONDS,
+    MOST_AHEAD,
     SHORT_SECONDS,
     TARGET_SECONDS,
     Pace,
     group_size,
     groups_ahead,
+    worth_sending,
 )
 
 SECONDS = st.none() | st.floats(0, 1e5)
@@ -62,10 +64,19 @@ def test_that_members_of_no_length_take_few_sendings(seconds, slots):
     assert sendings <= 1000 * seconds / TARGET_SECONDS + 14 * slots
 
 
-def test_that_a_worker_has_the_next_group_waiting_only_where_groups_are_short():
+def test_that_a_worker_has_the_next_groups_waiting_only_where_groups_are_short():
     assert groups_ahead(10, 0.05, 4) == 4
+    assert groups_ahead(1, 0.05, 4) == 8
+    assert groups_ahead(1, 0.0, 4) == 4 * MOST_AHEAD
     assert groups_ahead(1, None, 4) == 0
     assert groups_ahead(1, SHORT_SECONDS, 4) == 0
+
+
+@given(SLOTS, st.integers(0, 8))
+def test_that_groups_are_sent_where_none_waits_and_not_one_by_one_where_several_may(slots, each):
+    ahead = slots * each
+    assert worth_sending(ahead + 1, ahead)
+    assert not worth_sending(ahead // 2, ahead)
 
 
 def ended(seconds, started=1e9, phase=Phase.FORECAST):
