@@ -17,11 +17,9 @@ def lay_out(folder: Path, n_members: int, n_state: int) -> None:
 
 
 def forecast(folder: Path, seconds: float, every: int, member: int) -> None:
-    """Read a member's parameters, be busy for so long, write what it predicts so that it stays."""
+    """Read a member's parameters, wait for so long, write what it predicts so that it stays."""
     values = np.fromfile(folder / f"{member}.in")
-    end = time.thread_time() + seconds
-    while time.thread_time() < end:
-        pass
+    time.sleep(seconds)
     partial = folder / f"{member}.partial"
     with partial.open("wb", buffering=0) as file:
         file.write(values[::every].tobytes())

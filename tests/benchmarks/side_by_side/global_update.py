@@ -19,6 +19,7 @@ DRAWN = "daflow, as a run's worker, perturbations drawn"
 IN_BATCHES, IN_ONE = "IES in place, batches of 5,000", "IES in place, one batch"
 INVERSIONS = ("woodbury", "subspace_rescaled")
 BEST_PYESMDA = tuple(f"pyESMDA {inversion}" for inversion in INVERSIONS)
+PYESMDA_IN_PLACE = f"pyESMDA {INVERSIONS[0]}, added in place by us"
 FASTEST = (IN_BATCHES, IN_ONE, *BEST_PYESMDA)
 
 
@@ -39,6 +40,7 @@ def at_best(place: Path, n_state: int, n_obs: int, n_members: int) -> Sequence[C
         *peers.ies(problem, IN_BATCHES, peers.BATCH),
         *peers.ies(problem, IN_ONE, n_state),
         *(contender for inversion in INVERSIONS for contender in peers.pyesmda(problem, inversion)),
+        *peers.pyesmda_in_place(problem, INVERSIONS[0]),
         updated(problem, IN_A_RUN, fed_es_mda(problem)),
         in_place(problem),
     ]
@@ -91,6 +93,7 @@ CASES = (
         (
             Aim(OURS, 0.50, (IN_BATCHES,)),
             Aim(OURS, 0.35, BEST_PYESMDA),
+            Aim(OURS, 0.0, (PYESMDA_IN_PLACE,), sense="beside"),
             Aim(OURS, 0.55, (GEMM,), sense="at least"),
             Aim(OURS, 20, figure="extra", unit="MB"),
         ),

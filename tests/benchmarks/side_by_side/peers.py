@@ -71,22 +71,40 @@ def ies_default(problem: Problem) -> list[Contender]:
 
 
 def pyesmda(problem: Problem, inversion: str) -> list[Contender]:
-    """Return one of pyESMDA's inversions, in one batch, added in place."""
+    """Return one of pyESMDA's inversions, in one batch, added as its analysis adds it: into a new array."""
     if not installed("pyesmda"):
         return []
+    increment = _pyesmda_increment(problem, inversion)
+    made: dict[str, Any] = {}
+
+    def update() -> None:
+        made["posterior"] = problem.buffer_columns + increment()
+
+    name = f"pyESMDA {inversion}"
+    return [Contender(name, update, problem.refill_columns, result=lambda: made["posterior"].T)]
+
+
+def pyesmda_in_place(problem: Problem, inversion: str) -> list[Contender]:
+    """Return the same, its increment added in place: no way of its users, but what its formulas allow."""
+    if not installed("pyesmda"):
+        return []
+    increment = _pyesmda_increment(problem, inversion)
+
+    def update() -> None:
+        state = problem.buffer_columns
+        state += increment()
+
+    return [_in_columns(problem, f"pyESMDA {inversion}, added in place by us", update)]
+
+
+def _pyesmda_increment(problem: Problem, inversion: str) -> Callable[[], Any]:
     from covmats import CovViaDiagonal
     from pyesmda._inversion import ESMDAInversionType
     from pyesmda._inversion import inversion as increment
 
     observed, predicted = (np.ascontiguousarray(rows.T) for rows in (problem.perturbed, problem.predicted))
-    error = CovViaDiagonal(problem.variances)
-
-    def update() -> None:
-        state = problem.buffer_columns
-        kind = ESMDAInversionType(inversion)
-        state += increment(kind, 1.0, error, observed, predicted, state, truncation=1.0)
-
-    return [_in_columns(problem, f"pyESMDA {inversion}", update)]
+    error, kind = CovViaDiagonal(problem.variances), ESMDAInversionType(inversion)
+    return lambda: increment(kind, 1.0, error, observed, predicted, problem.buffer_columns, truncation=1.0)
 
 
 def pyesmda_as_shipped(problem: Problem) -> list[Contender]:

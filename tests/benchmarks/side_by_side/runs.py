@@ -29,12 +29,10 @@ def observables():
     }}
 
 def forecast(parameters, observations, seed):
-    end = time.thread_time() + {seconds}
-    while time.thread_time() < end:
-        pass
+    time.sleep({seconds})
     return {predicted}
 """
-"""Busy for so long; predicts from its parameters, or from nothing so that it need not read them."""
+"""Takes so long, as one that waits for a simulator; predicts from its parameters, or from nothing unread."""
 
 FROM_PARAMETERS = 'parameters["level"][:: len(parameters["level"]) // N_OBS][:N_OBS]'
 FROM_NOTHING = "np.random.default_rng(seed).standard_normal(N_OBS)"
