@@ -56,7 +56,8 @@ class EsMdaSettings(Section):
     inversion: Inversion = Field(
         default="exact_cholesky",
         description="How the covariance of the predictions is inverted; rescaled, subspace and "
-        "subspace_rescaled can leave out what 'truncation' says.",
+        "subspace_rescaled can leave out what 'truncation' says; naive and exact_lstsq take up to 20,000 "
+        "observations.",
     )
     truncation: float = Field(
         default=1.0,
