@@ -141,7 +141,7 @@ def members_of(run: daflow.Run, step: int) -> Members:
             f"{run.folder}: is not a run of the climate workflow", allowed="an energy_balance model"
         )
     predicted = run.predicted(step)
-    drawn = run.parameters(step).sel(member=predicted.member)
+    drawn = run.parameters(step).sel(member=predicted.member).compute()  # all at once: a chunk holds all
 
     def values(given: float | str) -> FloatArray:
         if isinstance(given, str):
