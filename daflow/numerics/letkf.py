@@ -22,14 +22,65 @@ Hunt, Kostelich & Szunyogh (2007), Physica D 230, 112, section 2.3 and 3.
 from __future__ import annotations
 
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from daflow.errors import DataError
+from daflow.errors import CombinationError, DataError
 from daflow.numerics.cells import Cell, FloatArray, Group, LocalizationPlan
+from daflow.numerics.covariance import Covariance, DiagonalCovariance, as_covariance
+from daflow.numerics.ensemble_transform import ensemble_of, mean_of
+from daflow.numerics.innovation import quiet_overflow, still_finite
+from daflow.numerics.linalg import anomalies_of
 from daflow.numerics.local_analysis import HeardByAll, Solver, fastest_solver, local_systems
 from daflow.numerics.localized_update import Slab, change_cells, checked_factor, product_over_obs
+from daflow.numerics.validation import finite_array
+
+
+class LetkfFactors(NamedTuple):
+    """What `add_letkf_analysis` needs of the predictions: both in its unit, which is easily got wrong."""
+
+    anomalies: FloatArray
+    """(n_obs, n_members)"""
+    innovation: FloatArray
+    """(n_obs,)"""
+
+
+def letkf_factors(
+    predicted: ArrayLike, observations: ArrayLike, obs_error: Covariance | ArrayLike
+) -> LetkfFactors:
+    """Return what the local filter needs of predictions and observations.
+
+    Parameters
+    ----------
+    predicted : (n_members, n_obs)
+    observations : (n_obs,)
+    obs_error
+        R: a `DiagonalCovariance`, or variances (n_obs,).
+
+    Raises
+    ------
+    daflow.errors.DataError
+        Arrays that are not finite or whose shapes disagree, or fewer than two members.
+    daflow.errors.CombinationError
+        Errors that are not independent.
+    """
+    covariance = as_covariance(obs_error)
+    if not isinstance(covariance, DiagonalCovariance):
+        raise CombinationError(
+            "a local filter weighs the errors of observations one by one, and these depend on each other",
+            got=type(covariance).__name__,
+            allowed="independent observation errors",
+            do="give the errors as independent, or use a filter without localization",
+        )
+    ensemble = ensemble_of("predicted", predicted, covariance.n_obs)
+    observed = finite_array("observations", observations, (covariance.n_obs,))
+    root = np.sqrt(len(ensemble) - 1)
+    with quiet_overflow():
+        anomalies = covariance.whiten(anomalies_of(ensemble)) / root
+        innovation = covariance.whiten(observed - mean_of(ensemble)) / root
+    return LetkfFactors(np.ascontiguousarray(still_finite(anomalies).T), still_finite(innovation))
 
 
 def add_letkf_analysis(
@@ -52,7 +103,8 @@ def add_letkf_analysis(
         (n_obs, n_members) Z: predicted observations less their mean, over the standard deviation of the
         observation's error (errors are independent of each other) and the root of n_members - 1.
     innovation
-        (n_obs,) the observations less the mean of their predictions, over the same.
+        (n_obs,) the observations less the mean of their predictions, over the same. Both are what
+        `letkf_factors` returns.
     solver
         Who solves; ``None``: `daflow.numerics.local_analysis.fastest_solver`.
 

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daflow.errors import DataError
+from daflow.errors import CombinationError, DataError
 from daflow.numerics import compiled_systems, local_systems
 from daflow.numerics.cell_planning import plan_localization
-from daflow.numerics.letkf import add_letkf_analysis
+from daflow.numerics.ensemble_transform import apply_transform
+from daflow.numerics.filter_transforms import etkf
+from daflow.numerics.letkf import add_letkf_analysis, letkf_factors
 from daflow.numerics.local_analysis import add_local_analysis
 from daflow.numerics.localization import DistanceTaper
 from tests.numerics.local_problems import plain_letkf, plan_of
@@ -126,3 +128,19 @@ def test_that_an_innovation_that_does_not_fit_is_refused():
     slab, anomalies, mismatch = ensembles(1, 5, 40, 12)
     with pytest.raises(DataError, match="innovation does not fit"):
         add_letkf_analysis(plan, slab, anomalies, mismatch)
+
+
+@given(seed=seeds, n_members=st.integers(2, 12))
+@settings(max_examples=15, deadline=None)
+def test_that_with_weights_of_one_its_factors_give_the_etkf(seed, n_members):
+    rng = np.random.default_rng(seed)
+    prior, predicted = rng.standard_normal((n_members, 7)), rng.standard_normal((n_members, 5))
+    observed, variances = rng.standard_normal(5), rng.uniform(0.3, 2, 5)
+    factors = letkf_factors(predicted, observed, variances)
+    expected = apply_transform(etkf(predicted, observed, variances), prior)
+    np.testing.assert_allclose(updated(plan_of(np.ones((7, 5))), prior, *factors), expected, atol=1e-11)
+
+
+def test_that_factors_of_correlated_errors_are_refused():
+    with pytest.raises(CombinationError, match="independent"):
+        letkf_factors(np.eye(3), np.zeros(3), np.eye(3) + 0.1)

@@ -16,7 +16,6 @@ from daflow.numerics.cycling import Analysis, Stage, filtering, iterating
 from daflow.numerics.ensemble_transform import (
     EnsembleTransform,
     apply_transform,
-    mean_of,
     mean_preserving_rotation,
     rotated,
 )
@@ -24,7 +23,7 @@ from daflow.numerics.filter_transforms import denkf, etkf, recentred, stochastic
 from daflow.numerics.finite_size import finite_size_enkf, mode_corrected
 from daflow.numerics.given_weights import plan_of_weights, ring_distance
 from daflow.numerics.inflation import inflate_anomalies
-from daflow.numerics.letkf import add_letkf_analysis
+from daflow.numerics.letkf import add_letkf_analysis, letkf_factors
 from daflow.numerics.linalg import anomalies_of
 from daflow.numerics.random import stream
 from daflow.numerics.serial_filters import apply_serial, serial_factors
@@ -127,8 +126,8 @@ def local(plan: LocalizationPlan) -> Analysis:
     """Return the analysis of the local ensemble transform Kalman filter."""
 
     def analyse(_: int, forecast: FloatArray, observed: FloatArray) -> FloatArray:
-        posterior, mean, root = forecast.copy(), mean_of(forecast), np.sqrt(len(forecast) - 1)
-        add_letkf_analysis(plan, posterior, (forecast - mean).T / root, (observed - mean) / root)
+        posterior = forecast.copy()
+        add_letkf_analysis(plan, posterior, *letkf_factors(forecast, observed, VARIANCES))
         return posterior
 
     return analyse
