@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import xarray as xr
@@ -24,11 +25,14 @@ from daflow.runs.journal import read_journal
 from daflow.runs.lease import read_holder
 from daflow.runs.status import RunStatus, status_of
 
+READ_BYTES: Final = 2**22
+"""Chunks smaller than this are read several members a task, as many as make it up: tasks cost, too."""
+
 
 class Run:
     """A run in a folder.
 
-    Arrays are lazy: nothing is read before it is computed, and nothing larger than a chunk a task.
+    Arrays are lazy: nothing is read before it is computed, and a task reads a chunk, or 4 MiB of small ones.
 
     Parameters
     ----------
@@ -192,12 +196,21 @@ class Run:
         )
 
     def _open(self, group: str) -> xr.Dataset:
-        opened: xr.Dataset = xr.open_zarr(self._store.root, group=group, consolidated=False)
-        return opened
+        opened: xr.Dataset = xr.open_zarr(self._store.root, group=group, consolidated=False, chunks=None)
+        return opened.map(_in_tasks, keep_attrs=True)
 
     def _unstacked(self, stacked: xr.DataArray) -> xr.Dataset:
         variables = {v.name: _unstack(stacked, v) for v in self._layout.variables}
         return xr.Dataset(variables, attrs={"run": self.workflow.name})
+
+
+def _in_tasks(array: xr.DataArray) -> xr.DataArray:
+    """Return a stored array as tasks of whole chunks, of as many members as are small together."""
+    chunks = dict(array.encoding["preferred_chunks"])
+    if MEMBER in chunks:
+        size = prod(chunks.values()) * array.dtype.itemsize
+        chunks[MEMBER] *= max(1, READ_BYTES // size)
+    return array.chunk(chunks)
 
 
 def _unstack(stacked: xr.DataArray, variable: Variable) -> xr.DataArray:

@@ -12,9 +12,11 @@ import pytest
 import xarray as xr
 
 import daflow
+from daflow.assemble import opened
 from daflow.assemble.folder import make_run
 from daflow.config.load import load_workflow
 from daflow.errors import DataError, EnsembleError
+from daflow.names import PARAMETERS
 from tests.end_to_end.small_run import CALLABLE, OBSERVABLES, WELL, finals, run_inline, written
 
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - no secrets: syncs are free there
@@ -64,6 +66,17 @@ def test_that_variables_have_their_own_dimensions_and_coordinates(run):
 def test_that_arrays_are_lazy(run):
     assert all(isinstance(array.data, dask.array.Array) for array in run.parameters().values())
     assert isinstance(run.predicted().data, dask.array.Array)
+
+
+@pytest.mark.parametrize(("most", "blocks"), [(1, 6), (80, 3), (10_000, 1)])
+def test_that_a_task_reads_as_many_small_chunks_as_it_may_and_never_a_part_of_one(
+    run, monkeypatch, most, blocks
+):
+    monkeypatch.setattr(opened, "READ_BYTES", most)  # a chunk of 5 numbers: 40 bytes
+    stored = run._open("step=0")[PARAMETERS]
+    assert stored.data.numblocks == (blocks, 5)
+    plain = xr.open_zarr(run._store.root, group="step=0", consolidated=False)[PARAMETERS]
+    np.testing.assert_array_equal(stored, plain)
 
 
 def test_that_only_the_members_that_came_so_far_are_there(run):
