@@ -75,7 +75,7 @@ def workers(*, small: bool) -> Iterator[Mapping[str, Any]]:
         yield {"kind": "local", "workers": 2}
         return
     with LocalCluster(  # type: ignore[no-untyped-call]
-        n_workers=2, threads_per_worker=1, processes=False, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+        n_workers=2, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"
     ) as cluster:
         yield {"kind": "address", "address": cluster.scheduler_address}
 
