@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from threading import Lock
+from threading import BoundedSemaphore
 
 from daflow.execution.change import Change
 from daflow.execution.pipeline import LANES, in_lanes
@@ -40,7 +41,11 @@ def prepare(bench: Workbench, task: Task, watch: Stopwatch) -> str:
 
 def update(bench: Workbench, task: Task, watch: Stopwatch) -> str:
     """Update one slice of every surviving member and write it to the next step."""
-    return _Lane(bench, Lock()).update(task, watch)
+    lane = _Lane(bench, BoundedSemaphore(1))
+    try:
+        return lane.update(task, watch)
+    finally:
+        lane.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +62,15 @@ class Attempt:
     error: BaseException | None = None
 
 
-def update_slices(bench: Workbench, tasks: Sequence[Task], n_lanes: int = LANES) -> Iterator[Attempt]:
+def update_slices(
+    bench: Workbench, tasks: Sequence[Task], n_lanes: int | None = None, cores: int = 1
+) -> Iterator[Attempt]:
     """Update slices as a pipeline: one is computed while others are read and written.
 
     Laws: a slice gives what `update` gives; each is durable when it is yielded; one that fails does not keep
-    others from being tried; one is computed at a time, so that a task uses one core. Memory: a slab a lane,
-    whatever the number of slices, and one more (float64) where float32 is stored and a variable transformed.
+    others from being tried; as many are computed at a time as the task has cores. Memory: a slab a lane,
+    whatever the number of slices, and one more (float64) for each core where float32 is stored and a
+    variable transformed; the workbench keeps the slabs for the next slices.
 
     Parameters
     ----------
@@ -71,17 +79,22 @@ def update_slices(bench: Workbench, tasks: Sequence[Task], n_lanes: int = LANES)
     tasks
         Slices, one a task.
     n_lanes
-        How many slices are under way at most.
+        How many slices are under way at most; by default one that is read, one that is written, and one a
+        core.
+    cores
+        How many processors the task owns.
 
     Yields
     ------
     Attempt
         As soon as it is done, in whatever order.
     """
-    computing = Lock()
+    computing = BoundedSemaphore(cores)
+    lanes: list[_Lane] = []
 
     def lane() -> Callable[[Task], Attempt]:
         own = _Lane(bench, computing)
+        lanes.append(own)
 
         def do(task: Task) -> Attempt:
             watch, started, clock = Stopwatch(), time.time(), time.perf_counter()
@@ -94,13 +107,17 @@ def update_slices(bench: Workbench, tasks: Sequence[Task], n_lanes: int = LANES)
 
         return do
 
-    return in_lanes(tasks, lane, n_lanes)
+    try:
+        yield from in_lanes(tasks, lane, n_lanes or LANES - 1 + cores)
+    finally:
+        for own in lanes:
+            own.close()
 
 
 class _Lane:
     """Updates one slice after the other in memory of its own."""
 
-    def __init__(self, bench: Workbench, computing: Lock) -> None:
+    def __init__(self, bench: Workbench, computing: BoundedSemaphore) -> None:
         self._bench, self._computing = bench, computing
         self._members: dict[int, tuple[int, ...]] = {}
         self._slab: StoredArray | None = None
@@ -131,5 +148,20 @@ class _Lane:
     def _slab_for(self, n_members: int) -> StoredArray:
         if self._slab is None or len(self._slab) != n_members:
             self._slab = None  # before there is another one
-            self._slab = self._bench.store.slab(n_members)
+            self._slab = self._idle(n_members)
         return self._slab
+
+    def _idle(self, n_members: int) -> StoredArray:
+        idle = self._bench.idle_slabs
+        while idle:
+            with suppress(IndexError):  # another lane was faster
+                slab = idle.pop()
+                if len(slab) == n_members:
+                    return slab
+        return self._bench.store.slab(n_members)
+
+    def close(self) -> None:
+        """Leave the memory to other lanes."""
+        if self._slab is not None:
+            self._bench.idle_slabs.append(self._slab)
+            self._slab = None

@@ -45,7 +45,10 @@ def _nobody_asks(task: Task | None) -> None:
 
 
 def carry_out_all(
-    bench: Workbench, tasks: Sequence[Task], begin: Callable[[Task | None], None] = _nobody_asks
+    bench: Workbench,
+    tasks: Sequence[Task],
+    begin: Callable[[Task | None], None] = _nobody_asks,
+    cores: int = 1,
 ) -> list[Outcome]:
     """Do tasks of one stage one after the other; their data become durable together, then their receipts.
 
@@ -57,18 +60,23 @@ def carry_out_all(
         At least one.
     begin
         Told of each task before it begins, and ``None`` when none of them alone is under way.
+    cores
+        How many processors these tasks own: so many slices are computed at a time.
 
     Returns
     -------
     The outcomes of the tasks that were done, at least one. The others were not begun, because those before
     took too long or the store was full, or are not kept: they may be sent again.
     """
+    if tasks[0].phase is not Phase.UPDATE:
+        bench.idle_slabs.clear()  # a model may need the memory
     if len(tasks) == 1:
         begin(tasks[0])
         return [carry_out(bench, tasks[0])]
     if tasks[0].phase is Phase.UPDATE:
         begin(None)
-        return _kept(bench, [_outcome(bench, attempt) for attempt in analysis.update_slices(bench, tasks)])
+        attempts = analysis.update_slices(bench, tasks, cores=cores)
+        return _kept(bench, [_outcome(bench, attempt) for attempt in attempts])
     ended: list[Outcome] = []
     try:
         with bench.store.together() as store:

@@ -13,7 +13,7 @@ from daflow.errors import StoreError
 from daflow.execution.places import locate, places_of, read_places, write_places
 from daflow.names import Phase
 from daflow.numerics.transforms import Transform
-from daflow.ports import Arrays, FloatArray, Method, Model, Observations, ObservationTable, Store
+from daflow.ports import Arrays, FloatArray, Method, Model, Observations, ObservationTable, Store, StoredArray
 from daflow.records import StateSlice
 
 
@@ -97,6 +97,12 @@ class Workbench:
     def observations(self) -> Observations:
         """What was observed; read once a process."""
         found: Observations = self._once("observations", self.store.read_observations)
+        return found
+
+    @property
+    def idle_slabs(self) -> list[StoredArray]:
+        """Memory of slices that are done, for the next: new memory costs more than the arithmetic."""
+        found: list[StoredArray] = self._once("slabs", list[StoredArray])
         return found
 
     @property

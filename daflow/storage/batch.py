@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections import deque
 from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import count
 from threading import Lock
@@ -16,13 +14,14 @@ from numpy.typing import NDArray
 
 from daflow.storage.direct import FileAccess
 from daflow.storage.files import PARTIAL, store_errors, sync_folder
+from daflow.storage.shares import by_threads
 
 MOST_OPEN: Final = 128
 """Files that wait for their sync at a time: a process may have a thousand open."""
 SYNCING: Final = 8
 """Syncs at a time."""
 FEW: Final = 4
-"""Things that are sooner synced one by one than threads are started."""
+"""Things that are sooner synced one by one than threads are woken."""
 _numbers = count()
 _own = secrets.token_hex(4)
 
@@ -135,18 +134,7 @@ def _sync(file: _Waiting) -> None:
 
 def _each(sync: Callable[[Any], None], things: Collection[Any]) -> None:
     """Sync things at the same time: the disk empties its cache once for those that wait together."""
-    listed = list(things)
-
-    def share(first: int) -> None:
-        for thing in listed[first::SYNCING]:
-            sync(thing)
-
-    if len(listed) < FEW:
-        for thing in listed:
-            sync(thing)
-        return
-    with ThreadPoolExecutor(SYNCING) as threads:
-        deque(threads.map(share, range(min(SYNCING, len(listed)))), maxlen=0)
+    by_threads(sync, things, SYNCING if len(things) >= FEW else 1)
 
 
 def _remove(waiting: list[_Waiting]) -> None:

@@ -8,7 +8,6 @@ what zarr itself writes with the same metadata can be read here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from daflow.storage.batch import Batch
 from daflow.storage.direct import ALIGNMENT, SMALLEST_DIRECT, FileAccess, aligned
 from daflow.storage.files import store_errors
+from daflow.storage.shares import by_threads
 
 SHARES: Final = 2
 """Threads that share a large slab. By measurement: one takes half as long again to write it, four as long."""
@@ -119,10 +119,4 @@ class ChunkFiles:
 def _each(do: Callable[[int, NDArray[Any]], None], rows: Sequence[int], slab: NDArray[Any]) -> None:
     """Do something with each row of a slab; a large one by two threads, so that the disk has work waiting."""
     pairs = zip(rows, slab, strict=True)
-    if slab.nbytes < SMALLEST_SHARED:
-        for row, numbers in pairs:
-            do(row, numbers)
-        return
-    with ThreadPoolExecutor(SHARES) as threads:
-        for done in [threads.submit(do, row, numbers) for row, numbers in pairs]:
-            done.result()
+    by_threads(lambda pair: do(*pair), pairs, SHARES if slab.nbytes >= SMALLEST_SHARED else 1)

@@ -1,5 +1,7 @@
 import itertools
 from dataclasses import replace
+from threading import Lock
+from time import sleep
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from daflow.errors import DaflowError
 from daflow.execution import analysis
 from daflow.execution.analysis import update_slices
-from daflow.execution.carry_out import carry_out
+from daflow.execution.carry_out import carry_out, carry_out_all
 from daflow.execution.change import SPREAD_AFTER, SPREAD_BEFORE, Change
 from daflow.execution.places import locate
 from daflow.execution.workbench import Margins, Stopwatch
@@ -127,6 +129,44 @@ def test_that_slices_updated_as_a_pipeline_are_those_updated_one_by_one(tmp_path
         assert figures_of(updated_slice.figures) == pytest.approx(figures_of(outcome.figures), abs=1e-6)
         assert updated_slice.seconds > 0
         assert updated_slice.started > 1e9
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_that_as_many_slices_are_computed_at_a_time_as_the_task_has_cores(tmp_path, cores):
+    lock, computing, most = Lock(), [], []
+
+    def change(values):
+        with lock:
+            computing.append(1)
+            most.append(len(computing))
+        sleep(0.02)
+        with lock:
+            computing.pop()
+        return values + 1.0
+
+    run, method, _ = updated(tmp_path, change)
+    most.clear()
+    bench = run.bench(make_method=lambda observations: method, margins=PLAIN)
+    outcomes = carry_out_all(bench, [Task(Phase.UPDATE, 0, i) for i in range(3)], cores=cores)
+    assert [outcome.status for outcome in outcomes] == [Status.OK] * 3
+    assert max(most) == cores
+
+
+def test_that_the_memory_of_slices_is_used_again_and_left_when_members_are_next(tmp_path):
+    run, method, _ = updated(tmp_path, lambda values: values + 1.0)
+    bench = run.bench(make_method=lambda observations: method, margins=PLAIN)
+    tasks = [Task(Phase.UPDATE, 0, index) for index in range(3)]
+    list(update_slices(bench, tasks, 1))
+    (kept,) = bench.idle_slabs
+    carry_out(bench, tasks[0])
+    list(update_slices(bench, tasks, 1))
+    assert [slab is kept for slab in bench.idle_slabs] == [True]
+    bench.idle_slabs[:] = [run.store.slab(7)]
+    list(update_slices(bench, tasks, 3))
+    assert {len(slab) for slab in bench.idle_slabs} == {4}
+    assert len(bench.idle_slabs) <= 3
+    carry_out_all(bench, [Task(Phase.FORECAST, 1, 0)])
+    assert not bench.idle_slabs
 
 
 def test_that_a_slice_that_fails_keeps_no_other_from_being_updated(tmp_path):
