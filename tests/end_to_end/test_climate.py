@@ -9,7 +9,15 @@ import pytest
 
 from daflow.errors import DataError
 from tests.end_to_end.small_run import run_inline
-from tests.workflows.climate_scripts import DATA, REAL, prepare, prepared, summarise, write_known_climate
+from tests.workflows.climate_scripts import (
+    DATA,
+    REAL,
+    exact,
+    prepare,
+    prepared,
+    summarise,
+    write_known_climate,
+)
 
 SMALL = ("ensemble.size=100", "policy.min_members=100")
 
@@ -29,7 +37,7 @@ def test_that_realizations_of_other_years_are_refused(made_up, tmp_path):
         prepare.prepare(other, tmp_path / "derived")
 
 
-def test_that_a_known_climate_is_found_again(made_up, tmp_path, place, capsys):
+def test_that_a_known_climate_is_found_again(made_up, tmp_path, place, monkeypatch, capsys):
     workflow = prepared(made_up, tmp_path)
     run = run_inline(workflow, place / "run", *SMALL)
     observed = summarise.observed_by(run)
@@ -40,6 +48,13 @@ def test_that_a_known_climate_is_found_again(made_up, tmp_path, place, capsys):
     low, high = np.percentile(after["ECS"], (5, 95))
     assert low < 3.0 < high
     assert all(after[name].std() < before[name].std() for name in after)
+    monkeypatch.setattr(exact, "HERE", tmp_path)
+    draws = exact.weighted(run.workflow, 4000, np.random.default_rng(1))
+    for name, sample in after.items():
+        wanted = exact.weighted_percentiles(draws.quantities[name], draws.weights)
+        assert np.median(sample) == pytest.approx(wanted[1], abs=0.2 * (wanted[2] - wanted[0]))
+    assert exact.main(["--draws", "300"]) == 0
+    assert "effective draws" in capsys.readouterr().out
     picture = tmp_path / "before_and_after.svg"
     assert summarise.main([str(run.folder), "--figure", str(picture)]) == 0
     said = capsys.readouterr().out

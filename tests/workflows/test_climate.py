@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from daflow.config.priors import LognormalPrior, NormalPrior, TruncatedNormalPrior, UniformPrior
 from daflow.errors import DataError
 from daflow.models.energy_balance import Layers
 from daflow.numerics.covariance import DenseCovariance
-from tests.workflows.climate_scripts import DATA, REAL, WORKFLOW, YEARS, prepare, summarise
+from tests.workflows.climate_scripts import DATA, REAL, WORKFLOW, YEARS, exact, prepare, summarise
 
 
 @settings(max_examples=20, deadline=None)
@@ -120,6 +121,32 @@ def test_that_warming_is_the_late_years_less_the_early_ones():
     observed = summarise.Observed(YEARS, series, DenseCovariance(0.04 * np.eye(YEARS.size)))
     assert observed.warming(series) == pytest.approx(1.5)
     assert observed.warming_std() == pytest.approx(0.2 * np.sqrt(1 / 10 + 1 / 51))
+
+
+def test_that_percentiles_of_equal_weights_are_plain_ones_and_no_weight_is_no_entry():
+    sample = np.random.default_rng(3).standard_normal(2000)
+    found = exact.weighted_percentiles(sample, np.full(2000, 1 / 2000))
+    np.testing.assert_allclose(found, np.percentile(sample, summarise.LEVELS), atol=0.02)
+    np.testing.assert_array_equal(exact.weighted_percentiles(sample, sample == sample[7]), sample[7])
+
+
+def test_that_draws_have_the_moments_of_their_priors():
+    rng = np.random.default_rng(4)
+    for prior, mean, std in (
+        (NormalPrior(mean=1.0, std=0.3), 1.0, 0.3),
+        (UniformPrior(lower=0.3, upper=4.0), 2.15, 3.7 / np.sqrt(12)),
+        (TruncatedNormalPrior(mean=0.0, std=1.0, lower=0.0), np.sqrt(2 / np.pi), np.sqrt(1 - 2 / np.pi)),
+    ):
+        drawn = exact.DRAW[prior.kind](prior, rng, 20_000)
+        assert (drawn.mean(), drawn.std()) == pytest.approx((mean, std), rel=0.02)
+    drawn = exact.DRAW["lognormal"](LognormalPrior(mean_log=0.5, std_log=0.2), rng, 20_000)
+    assert (np.log(drawn).mean(), np.log(drawn).std()) == pytest.approx((0.5, 0.2), rel=0.02)
+
+
+def test_that_nothing_prepared_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(exact, "HERE", tmp_path)
+    with pytest.raises(DataError, match="nothing is prepared"):
+        exact.weighted(None, 10, np.random.default_rng(0))
 
 
 @REAL

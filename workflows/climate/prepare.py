@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.linalg import expm, solve_continuous_lyapunov, toeplitz
+from threadpoolctl import threadpool_limits
 
 from daflow.errors import DaflowError, DataError
 from daflow.models.energy_balance import Layers
@@ -192,10 +193,12 @@ def _words(
 def main() -> int:
     """Prepare what the workflow reads; return the exit code."""
     try:
-        sys.stdout.write(prepare(data_folder(os.environ), DERIVED))
+        with threadpool_limits(1):  # the same bits on any number of cores
+            said = prepare(data_folder(os.environ), DERIVED)
     except DaflowError as problem:
         sys.stderr.write(f"{problem}\n")
         return 2
+    sys.stdout.write(said)
     return 0
 
 
