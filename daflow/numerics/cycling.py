@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from daflow.errors import ConfigError, DataError
 from daflow.numerics.covariance import Covariance
 from daflow.numerics.ensemble_transform import EnsembleTransform, apply_transform, ensemble_of, mean_of
-from daflow.numerics.ienks import iteration, no_transform
+from daflow.numerics.ienks import cost, iteration, no_transform, part_of_step
 from daflow.numerics.validation import FloatArray, finite_array
 
 MOST_ITERATIONS: Final = 10
@@ -187,7 +187,11 @@ def iterating(
     stage starts from forecasts of the corrected ensemble widened. Source: Sakov, Oliver & Bertino (2012),
     Monthly Weather Review 140, 1988.
 
-    Laws: with a linear model it is the ETKF; one iteration of a linear model is enough.
+    Where forecasts are far from linear, iterations need not settle: then that with the lowest cost is taken.
+    A step after which forecasts are not finite is halved.
+
+    Laws: with a linear model it is the ETKF; one iteration of a linear model is enough; more iterations never
+    end at a higher cost.
 
     Parameters
     ----------
@@ -207,13 +211,25 @@ def iterating(
 
     def stage(number: int, ensemble: FloatArray, observed: FloatArray) -> Staged:
         first = states = forecast(ensemble)
-        transform = no_transform(len(ensemble))
-        for left in reversed(range(most)):
-            transform, change = iteration(transform, observe(states), observed, obs_error)
-            if change < SETTLED or left == 0:
-                break
-            states = forecast(apply_transform(transform, ensemble))
-        analysis = forecast(apply_transform(transform, ensemble))
-        return Staged(first, analysis, forecast(apply_transform(widen(number, transform), ensemble)))
+        used = found = kept = no_transform(len(ensemble))
+        lowest = np.inf
+        for turn in range(most):
+            predicted = observe(states)
+            value = cost(found, predicted, observed, obs_error)
+            if turn and not np.isfinite(value):
+                found = part_of_step(used, found, 0.5)
+            else:
+                if turn and value < lowest:
+                    lowest, kept = value, found
+                used = found
+                found, change = iteration(used, predicted, observed, obs_error)
+                # Where predictions saturate, steps are small too: to settle is not to be at the best.
+                if turn == 0 or (change < SETTLED and value <= lowest):
+                    kept = found
+                if change < SETTLED:
+                    break
+            states = forecast(apply_transform(found, ensemble))
+        analysis = forecast(apply_transform(kept, ensemble))
+        return Staged(first, analysis, forecast(apply_transform(widen(number, kept), ensemble)))
 
     return stage

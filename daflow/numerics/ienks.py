@@ -56,6 +56,45 @@ def bundled(transform: EnsembleTransform, scale: float = 1e-4) -> EnsembleTransf
     return EnsembleTransform(transform.mean_weights, scale * np.eye(len(transform.mean_weights)))
 
 
+def cost(
+    transform: EnsembleTransform,
+    predicted: ArrayLike,
+    observations: ArrayLike,
+    obs_error: Covariance | ArrayLike,
+) -> float:
+    """Return J at the weights of a transform; infinite where predictions are not finite.
+
+    The mean of the ensemble's predictions stands for the prediction of its mean. Steps of Gauss-Newton need
+    not lower J where predictions are far from linear: where one does not, take a `part_of_step`.
+
+    Parameters
+    ----------
+    transform
+        The transform whose ensemble was run.
+    predicted, observations, obs_error
+        As for `iteration`.
+    """
+    values = np.asarray(predicted, dtype=np.float64)
+    if not np.isfinite(values).all():
+        return float("inf")
+    covariance = as_covariance(obs_error)
+    ensemble = ensemble_of("predicted", values, covariance.n_obs)
+    departure = finite_array("observations", observations, (covariance.n_obs,)) - mean_of(ensemble)
+    weights = transform.mean_weights
+    with quiet_overflow():
+        misfit = float(departure @ covariance.solve(departure))
+    return 0.5 * ((len(weights) - 1) * float(weights @ weights) + misfit)
+
+
+def part_of_step(used: EnsembleTransform, found: EnsembleTransform, fraction: float) -> EnsembleTransform:
+    """Return a transform whose weights are a fraction of the way from one to another, anomalies the other's.
+
+    Laws: a fraction of 1 is the other; 0 keeps the weights.
+    """
+    step = found.mean_weights - used.mean_weights
+    return EnsembleTransform(used.mean_weights + fraction * step, found.anomaly_transform)
+
+
 def iteration(
     used: EnsembleTransform,
     predicted: ArrayLike,

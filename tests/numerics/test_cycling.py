@@ -7,6 +7,7 @@ from daflow.errors import ConfigError, DataError
 from daflow.numerics.cycling import cycle, filtering, iterating, rms, twin
 from daflow.numerics.ensemble_transform import EnsembleTransform, apply_transform, rotated
 from daflow.numerics.filter_transforms import etkf
+from daflow.numerics.ienks import cost
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -102,14 +103,14 @@ def test_that_iterations_end_where_the_gradient_of_the_cost_is_small():
     weights = steps[0].mean_weights
     anomalies = prior - prior.mean(axis=0)
 
-    def cost(w):
+    def cost_of(w):
         here = bent((prior.mean(axis=0) + w @ anomalies)[np.newaxis])[0]
         residual = seen.observations[0] - here
         return 0.5 * (len(prior) - 1) * w @ w + 0.5 * residual @ residual / 0.3
 
     # The mean of the predictions stands for the prediction of the mean: near, not equal.
     others = weights + 0.5 * np.random.default_rng(0).standard_normal((200, len(prior)))
-    assert cost(weights) < min(cost(w - w.mean()) for w in others)
+    assert cost_of(weights) < min(cost_of(w - w.mean()) for w in others)
 
 
 def test_that_what_starts_the_next_stage_may_be_wider_than_the_analysis():
@@ -148,3 +149,35 @@ def test_that_what_does_not_fit_or_diverges_is_refused():
         cycle(filtering(bent, lambda _, forecast, __: forecast * np.nan), prior, seen)
     with pytest.raises(ConfigError, match="iterations"):
         iterating(bent, np.ones(2), unchanged, most=0)
+
+
+def test_that_a_step_after_which_forecasts_are_not_finite_is_halved():
+    def cliff(states):
+        """Linear as far as the observations ask for half a step, and no number beyond."""
+        return np.where(np.abs(states) < 0.8, 0.1 * states, np.nan)
+
+    prior = np.array([[-0.5], [0.0], [0.5]])
+    _, found, _ = iterating(cliff, [1e-6], unchanged, most=4)(0, prior, np.array([0.1]))
+    assert np.isfinite(found).all()
+    assert 0.04 < found.mean() < 0.08
+
+
+@pytest.mark.parametrize(("slope", "mean"), [(2.0, 2.0), (3.0, 0.5), (3.0, 1.5), (4.0, 1.5)])
+def test_that_more_iterations_never_end_at_a_higher_cost(slope, mean):
+    def folded(states):
+        """Gauss-Newton jumps to and fro over its minima."""
+        return np.sin(slope * states) + 0.3 * states
+
+    prior = np.random.default_rng(2).standard_normal((8, 1)) + mean
+    observed, variances, taken, costs = np.array([0.2]), [1e-3], [], []
+
+    def keep(_, transform):
+        taken.append(transform)
+        return transform
+
+    for most in range(2, 16):
+        _, analysis, _ = iterating(folded, variances, keep, most=most)(0, prior, observed)
+        np.testing.assert_array_equal(analysis, folded(apply_transform(taken[-1], prior)))
+        costs.append(cost(taken[-1], analysis, observed, variances))
+    assert costs == sorted(costs, reverse=True)
+    assert costs[-1] < 0.9 * costs[0]

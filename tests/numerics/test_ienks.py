@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from daflow.errors import ConfigError, DataError
 from daflow.numerics.ensemble_transform import EnsembleTransform, apply_transform
 from daflow.numerics.filter_transforms import etkf
-from daflow.numerics.ienks import bundled, iteration, no_transform
+from daflow.numerics.ienks import bundled, cost, iteration, no_transform, part_of_step
 
 drawn = given(st.integers(0, 2**32 - 1), st.integers(2, 7), st.integers(1, 9))
 
@@ -87,3 +87,28 @@ def test_that_what_cannot_be_used_is_refused():
     flat = EnsembleTransform(np.zeros(5), np.full((5, 5), 0.2))
     with pytest.raises(DataError, match="undone"):
         iteration(flat, problem.predict(no_transform(5)), problem.values, problem.variances)
+
+
+def test_that_the_cost_is_that_of_the_weights_where_predictions_are_linear():
+    problem = Problem(6)
+    found = problem.step(no_transform(5)).transform
+    for transform in (no_transform(5), found, part_of_step(no_transform(5), found, 0.3)):
+        expected = problem.cost(2.0 * transform.mean_weights)
+        given_cost = cost(transform, problem.predict(transform), problem.values, problem.variances)
+        assert given_cost == pytest.approx(expected, rel=1e-10)
+
+
+def test_that_predictions_that_are_not_finite_cost_infinitely():
+    problem = Problem(6)
+    predicted = problem.predict(no_transform(5))
+    predicted[3, 1] = np.nan
+    assert cost(no_transform(5), predicted, problem.values, problem.variances) == np.inf
+
+
+def test_that_a_whole_step_is_the_other_and_none_keeps_the_weights():
+    problem = Problem(7)
+    used, found = no_transform(5), problem.step(no_transform(5)).transform
+    for fraction, weights in ((1.0, found.mean_weights), (0.0, used.mean_weights)):
+        part = part_of_step(used, found, fraction)
+        np.testing.assert_allclose(part.mean_weights, weights, atol=1e-15)
+        np.testing.assert_array_equal(part.anomaly_transform, found.anomaly_transform)
