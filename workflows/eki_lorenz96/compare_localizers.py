@@ -48,6 +48,7 @@ SPIN_UP: Final = 20_000
 SHOWN: Final = (1, 2, 3, 5, 10, 15, 20)
 VARIANCES: Final = np.ones(N)
 SCHEMES: Final = ("momentum", "perturbed")
+STYLES: Final = {"nice_fisher": "--", "nice_ekp": "--", "delta": ":"}
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ def picture(results: Sequence[Result]) -> Figure:
         for each in chosen:
             at = named.index(each.localizer) if each.localizer in named else len(named)
             label, colour = LOCALIZERS[each.localizer].label, LIGHT[colours[at % len(colours)]]
-            style = "--" if each.localizer in {"nice_fisher", "nice_ekp"} else "-"
+            style = STYLES.get(each.localizer, "-")
             steps = np.arange(1, N_ITERATIONS + 1)
             panel.plot(steps, each.array.mean(axis=0), style, color=colour, lw=1.4, label=label)
         panel.axhline(1.0, color=LIGHT["ink"], lw=0.6, ls=":")
