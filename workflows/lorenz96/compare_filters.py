@@ -124,7 +124,7 @@ def picture(results: Sequence[Result]) -> Figure:
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     named = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    axes.legend(named.values(), named.keys(), frameon=False, loc="lower right")
+    axes.legend(named.values(), named.keys(), frameon=False, loc="upper right")
     return figure
 
 
