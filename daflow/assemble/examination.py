@@ -207,7 +207,7 @@ def _of_chunks(fit: Fit, disk: Disk, speed: DiskSpeed | None) -> Iterator[str]:
     better = enough(speed)
     if better.chunk_bytes > fit.chunk_bytes and better.share * ENOUGH > fit.speed.share:
         numbers = min(better.chunk_bytes // seen.item_bytes, seen.n_state)
-        memory = LANES * 8 * numbers * seen.n_members
+        memory = LANES * seen.item_bytes * numbers * seen.n_members
         yield (
             f"chunks of {size_of(better.chunk_bytes)} are {better.share / fit.speed.share:.1f} times as fast "
             f"here: storage.slice_size: {numbers}, if a worker has {size_of(memory)} for {LANES} slabs"

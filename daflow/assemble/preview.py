@@ -37,7 +37,7 @@ class Preview:
     item_bytes: int
     """What a number of the state takes on disk."""
     slab_bytes: int
-    """A slice of all members in memory, as float64; an update holds about three of these."""
+    """A slice of all members in memory; an update holds three of these."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON."""
@@ -73,5 +73,5 @@ def preview(workflow: Workflow) -> Preview:
         sum(files_a_step(layout, step, n_members) + n_members for step in range(n_steps + 1)),
         files_a_step(layout, 1, n_members),
         item,
-        layout.slice_size * n_members * 8,
+        layout.slice_size * n_members * item,
     )

@@ -10,7 +10,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from daflow.config.section import InputPath, Problem, Section, kind_of_value, refuse
 
 LARGEST_SLAB: Final = 100 * 2**20
-"""Bytes of a slice of all members in memory, as the float64 that updates compute in."""
+"""Bytes of a slice of all members in memory, in the type that is stored."""
 LARGEST_CHUNK: Final = 4 * 2**20
 """Bytes of a slice of one member on disk."""
 LARGEST_COMPRESSED: Final = 2**31 - 4096
@@ -66,7 +66,7 @@ def slice_size(n_state: int, n_members: int, dtype: str) -> int:
     """Return how many numbers of each member a slice holds.
 
     An eighth of the state, but at least 16384 numbers, and at most what keeps a slice of all members
-    within 100 MiB of memory (as float64) and a member's chunk of it within 4 MiB of disk. The last comes
+    within 100 MiB of memory and a member's chunk of it within 4 MiB of disk. The last comes
     first: a very large ensemble gets slices below 16384. All that in multiples of 1024, for chunks that
     can be read and written directly, unless the whole state is one slice or the limits allow less than 1024.
 
@@ -80,7 +80,8 @@ def slice_size(n_state: int, n_members: int, dtype: str) -> int:
     dtype
         How the state is stored: ``float64`` or ``float32``.
     """
-    most = min(LARGEST_SLAB // (8 * n_members), LARGEST_CHUNK // np.dtype(dtype).itemsize)
+    itemsize = np.dtype(dtype).itemsize
+    most = min(LARGEST_SLAB // (itemsize * n_members), LARGEST_CHUNK // itemsize)
     wanted = max(-(-n_state // FEWEST_SLICES), SMALLEST_SLICE)
     if most >= BLOCK:
         wanted, most = -(-wanted // BLOCK) * BLOCK, most // BLOCK * BLOCK

@@ -69,11 +69,11 @@ def test_that_slab_and_chunk_stay_within_their_limits(n_state: int, n_members: i
     itemsize = 8 if dtype == "float64" else 4
     assert 1 <= size <= n_state
     assert size * itemsize <= LARGEST_CHUNK
-    assert size * n_members * 8 <= LARGEST_SLAB
+    assert size * n_members * itemsize <= LARGEST_SLAB
     # A state of several smallest slices is cut, so that its update runs in parallel.
     assert n_state < 8 * 2**14 or -(-n_state // size) >= 8
     # Chunks fill blocks of the disk, if they can.
-    assert size % 1024 == 0 or size == n_state or LARGEST_SLAB // (8 * n_members) < 1024
+    assert size % 1024 == 0 or size == n_state or LARGEST_SLAB // (itemsize * n_members) < 1024
 
 
 @pytest.mark.parametrize(
@@ -84,6 +84,7 @@ def test_that_slab_and_chunk_stay_within_their_limits(n_state: int, n_members: i
         (100_000, 100, "float64", 16_384),
         (1_000_000, 100, "float64", 125_952),
         (10_000_000, 100, "float64", 131_072),
+        (10_000_000, 100, "float32", 262_144),
         (10_000_000, 10, "float64", 524_288),
         (10_000_000, 10, "float32", 1_048_576),
         (10_000_000, 10_000, "float64", 1_024),
