@@ -16,12 +16,12 @@ def lay_out(folder: Path, n_members: int, n_state: int) -> None:
         np.random.default_rng(member).standard_normal(n_state).tofile(folder / f"{member}.in")
 
 
-def forecast(folder: Path, seconds: float, every: int, member: int) -> None:
+def forecast(folder: Path, seconds: float, every: int, out: Path, member: int) -> None:
     """Read a member's parameters, wait for so long, write what it predicts so that it stays."""
     values = np.fromfile(folder / f"{member}.in")
     time.sleep(seconds)
-    partial = folder / f"{member}.partial"
+    partial = out / f"{member}.partial"
     with partial.open("wb", buffering=0) as file:
         file.write(values[::every].tobytes())
         os.fdatasync(file.fileno())
-    partial.rename(folder / f"{member}.out")
+    partial.rename(out / f"{member}.out")
