@@ -117,21 +117,6 @@ def digest(json_like: object) -> str:
     return blake2b(canonical.encode(), digest_size=DIGEST_BYTES).hexdigest()
 
 
-def settings_key(workflow: Workflow, *sections: str) -> str:
-    """Return the digest of some of a workflow's sections, every default spelled out.
-
-    Laws: other sections do not count, nor does the order in which these are named.
-
-    Parameters
-    ----------
-    workflow
-        A checked workflow.
-    sections
-        Names of its top-level keys, such as ``"method"``.
-    """
-    return digest(workflow.model_dump(mode="json", include=set(sections)))
-
-
 def starter_text() -> str:
     """Return a first workflow file, small, with comments: it runs in seconds."""
     return files("daflow.config").joinpath("starter.yaml").read_text(encoding="utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from daflow.errors import DataError
 
@@ -28,18 +28,3 @@ def store_into(out: NDArray[Any], values: NDArray[Any]) -> None:
             allowed=f"up to {np.finfo(out.dtype).max:g}",
             do="choose `storage: {dtype: float64}`, or look why the number is so large",
         ) from error
-
-
-def stored_as(dtype: DTypeLike, values: NDArray[Any]) -> NDArray[Any]:
-    """Return numbers as they are stored, contiguous; the same memory where nothing has to change.
-
-    Raises
-    ------
-    daflow.errors.DataError
-        As `store_into`.
-    """
-    if values.dtype == dtype:
-        return np.ascontiguousarray(values)
-    out = np.empty(values.shape, dtype=dtype)
-    store_into(out, values)
-    return out

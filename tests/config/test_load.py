@@ -14,7 +14,6 @@ from daflow.config.load import (
     from_json,
     json_schema,
     load_workflow,
-    settings_key,
     starter_text,
     to_json,
     workflow_from,
@@ -194,21 +193,6 @@ def test_that_every_resolved_workflow_reads_back_equal_and_in_order(values: dict
     assert again == workflow
     assert list(again.parameters) == list(workflow.parameters)
     assert digest(again.model_dump(mode="json")) == digest(workflow.model_dump(mode="json"))
-
-
-def test_that_other_sections_do_not_count_in_a_settings_key(good: Path) -> None:
-    workflow = load_workflow(good)
-    other = load_workflow(good, ["execution.workers=7", "name=other"])
-    assert settings_key(workflow, "method", "seed") == settings_key(other, "seed", "method")
-    changed = load_workflow(good, ["method.steps=3"])
-    assert settings_key(workflow, "method") != settings_key(changed, "method")
-
-
-def test_that_the_order_of_parameters_counts_in_a_settings_key(good: Path) -> None:
-    values = yaml.safe_load(GOOD)
-    values["parameters"] = dict(reversed(values["parameters"].items()))
-    turned = workflow_from(values, good.parent)
-    assert settings_key(turned, "parameters") != settings_key(load_workflow(good), "parameters")
 
 
 def test_that_a_digest_is_the_same_on_every_machine_and_day() -> None:
