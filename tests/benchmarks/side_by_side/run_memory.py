@@ -108,4 +108,7 @@ def _case(n_members: int, states: tuple[int, ...], dtype: str) -> Case:
     )
 
 
-CASES = (_case(100, (1_000_000, 10_000_000), "float64"), _case(1_000, (100_000, 1_000_000), "float64"))
+CASES = (
+    _case(100, (1_000_000, 10_000_000, 30_000_000), "float64"),
+    _case(1_000, (100_000, 1_000_000, 3_000_000), "float64"),
+)
