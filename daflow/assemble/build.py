@@ -35,8 +35,9 @@ from daflow.models import (
 from daflow.models.callable import Callable as CallableModel
 from daflow.models.command import Command
 from daflow.names import Status
-from daflow.numerics import schedules, transforms
-from daflow.numerics.localization import DistanceTaper, Rules
+from daflow.numerics.localization.distance import DistanceTaper, Rules
+from daflow.numerics.priors import transforms
+from daflow.numerics.smoothers import schedules
 from daflow.ports import Method, Model, Observations, ObservationTable
 from daflow.records import Layout
 from daflow.runs.decide import Plan, Policy

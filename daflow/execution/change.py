@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from daflow.errors import RunError
 from daflow.execution.workbench import Margins
-from daflow.numerics.diagnostics import total_spread
-from daflow.numerics.precision import store_into
-from daflow.numerics.transforms import FittedTransform, Identity, clip
+from daflow.numerics.arrays.precision import store_into
+from daflow.numerics.diagnostics.misfit import total_spread
+from daflow.numerics.priors.transforms import FittedTransform, Identity, clip
 from daflow.ports import StoredArray
 from daflow.records import Layout, StateSlice
 

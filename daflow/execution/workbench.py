@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from daflow.errors import StoreError
 from daflow.execution.places import locate, places_of, read_places, write_places
 from daflow.names import Phase
-from daflow.numerics.transforms import Transform
+from daflow.numerics.priors.transforms import Transform
 from daflow.ports import Arrays, FloatArray, Method, Model, Observations, ObservationTable, Store, StoredArray
 from daflow.records import StateSlice
 

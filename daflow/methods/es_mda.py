@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from daflow.methods.locality import Locality
-from daflow.numerics.covariance import Covariance
-from daflow.numerics.global_update import transform_members
-from daflow.numerics.observation_blocks import BlockedObservations, Perturb
-from daflow.numerics.perturbations import Perturbations
-from daflow.numerics.updates import InversionSettings, transform_by_blocks
+from daflow.numerics.inversion.global_update import transform_members
+from daflow.numerics.inversion.updates import InversionSettings, transform_by_blocks
+from daflow.numerics.obs_error.covariance import Covariance
+from daflow.numerics.observations.blocks import BlockedObservations, Perturb
+from daflow.numerics.observations.perturbations import Perturbations
 from daflow.ports import Arrays, BlockReader, FloatArray, SlicePoints
 
 
@@ -37,7 +37,7 @@ class EsMda:
     seed
         The run's.
     inversion, truncation
-        As `daflow.numerics.updates.InversionSettings`.
+        As `daflow.numerics.inversion.updates.InversionSettings`.
     locality
         How far each observation reaches; ``None``: everywhere.
     """

@@ -16,7 +16,7 @@ from daflow.execution.change import SPREAD_AFTER, SPREAD_BEFORE, Change
 from daflow.execution.places import locate
 from daflow.execution.workbench import Margins, Stopwatch
 from daflow.names import Phase, Status
-from daflow.numerics.transforms import Identity, Log
+from daflow.numerics.priors.transforms import Identity, Log
 from daflow.records import Grid, Layout, Task, Variable
 from daflow.storage.memory import MemoryStore
 from tests.contracts.toy_run import LAYOUT, ToyRun

@@ -8,17 +8,17 @@ from hypothesis import strategies as st
 
 from daflow.errors import CombinationError, DataError
 from daflow.methods import EsMda, Locality
-from daflow.numerics.covariance import (
+from daflow.numerics.inversion.updates import perturbed_observation_update
+from daflow.numerics.localization.distance import DistanceTaper, state_obs_taper
+from daflow.numerics.obs_error.covariance import (
     BlockDiagonalCovariance,
     DenseCovariance,
     DiagonalCovariance,
     LowRankPlusDiagonalCovariance,
 )
-from daflow.numerics.localization import DistanceTaper, state_obs_taper
-from daflow.numerics.schedules import constant_alphas
-from daflow.numerics.updates import perturbed_observation_update
+from daflow.numerics.smoothers.schedules import constant_alphas
 from daflow.ports import SlicePoints
-from tests.numerics.local_problems import plain_local_analysis
+from tests.numerics.localization.local_problems import plain_local_analysis
 
 N_MEMBERS, N_STATE, N_OBS = 9, 40, 6
 RNG = np.random.default_rng(3)

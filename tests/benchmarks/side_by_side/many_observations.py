@@ -13,7 +13,7 @@ from side_by_side.ours import es_mda
 from side_by_side.problems import FloatArray, Problem
 
 from daflow.inputs.obs_error import covariance_of
-from daflow.numerics.covariance import Covariance
+from daflow.numerics.obs_error.covariance import Covariance
 from daflow.ports import Observations
 
 BLOCK = 100

@@ -10,9 +10,9 @@ from side_by_side.contest import Contender
 from side_by_side.problems import Field, FloatArray, Problem
 
 from daflow.methods import EsMda, Locality
-from daflow.numerics.covariance import Covariance, DiagonalCovariance
-from daflow.numerics.localization import DistanceTaper
-from daflow.numerics.observation_blocks import Perturb
+from daflow.numerics.localization.distance import DistanceTaper
+from daflow.numerics.obs_error.covariance import Covariance, DiagonalCovariance
+from daflow.numerics.observations.blocks import Perturb
 from daflow.ports import Method, SlicePoints
 
 
