@@ -73,6 +73,22 @@ class Change:
             self.check(values)
         return figures | after
 
+    def forward(self, values: StoredArray) -> StoredArray:
+        """Return a prior slice in the space that it is updated in: as it is, or a transformed copy.
+
+        Raises
+        ------
+        daflow.errors.DataError
+            A number that its transform cannot take.
+        """
+        fitted = list(self._fitted(values))
+        if not fitted:
+            return values
+        work = values.astype(np.float64)
+        for columns, transform, _ in fitted:
+            work[:, columns] = transform.forward(work[:, columns])
+        return work
+
     def check(self, posterior: NDArray[Any], first: int = 0) -> None:
         """Refuse numbers that are not finite; ``first`` says where in the slice the columns begin.
 

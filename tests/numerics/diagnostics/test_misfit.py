@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daflow.errors import DataError
+from daflow.numerics.diagnostics import misfit as diagnostics
 from daflow.numerics.diagnostics.misfit import (
     data_misfit,
     misfit_by_group,
@@ -13,7 +14,6 @@ from daflow.numerics.diagnostics.misfit import (
     spread,
     total_spread,
 )
-from daflow.numerics.diagnostics.misfit import misfit as diagnostics
 from daflow.numerics.obs_error.covariance import DenseCovariance, DiagonalCovariance
 
 seeds = st.integers(0, 2**32 - 1)

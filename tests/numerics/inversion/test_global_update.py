@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daflow.errors import ConfigError, DataError
+from daflow.numerics.inversion import global_update
 from daflow.numerics.inversion.global_update import LONGEST_BLOCK, transform_members, update_in_place
-from daflow.numerics.inversion.inversions import global_update
 from daflow.numerics.inversion.updates import InversionSettings, perturbed_observation_update
 
 sizes = st.tuples(st.integers(2, 12), st.integers(1, 300), st.integers(1, 15))

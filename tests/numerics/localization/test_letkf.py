@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from daflow.errors import CombinationError, DataError
 from daflow.numerics.filters.ensemble_transform import apply_transform
 from daflow.numerics.filters.filter_transforms import etkf
+from daflow.numerics.localization import compiled_systems, local_systems
 from daflow.numerics.localization.cell_planning import plan_localization
-from daflow.numerics.localization.distance import DistanceTaper, compiled_systems, local_systems
+from daflow.numerics.localization.distance import DistanceTaper
 from daflow.numerics.localization.letkf import add_letkf_analysis, letkf_factors
 from daflow.numerics.localization.local_analysis import add_local_analysis
 from tests.numerics.localization.local_problems import plain_letkf, plan_of

@@ -11,13 +11,9 @@ from hypothesis import strategies as st
 
 from daflow.errors import CombinationError, DataError
 from daflow.numerics.inversion.updates import InversionSettings, perturbed_observation_update
+from daflow.numerics.localization import compiled_systems, local_systems, localized_update
 from daflow.numerics.localization.cell_planning import plan_localization
-from daflow.numerics.localization.distance import (
-    DistanceTaper,
-    compiled_systems,
-    local_systems,
-    localized_update,
-)
+from daflow.numerics.localization.distance import DistanceTaper
 from daflow.numerics.localization.local_analysis import (
     add_local_analysis,
     fastest_solver,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daflow.numerics.localization.distance import compiled_systems, local_systems
+from daflow.numerics.localization import compiled_systems, local_systems
 from tests.numerics.localization.local_problems import plain_gains, plain_root_gains, random_system
 
 SOLVERS = pytest.mark.parametrize("solver", [local_systems, compiled_systems], ids=["numpy", "compiled"])

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daflow.errors import DataError
+from daflow.numerics.localization import localized_update
 from daflow.numerics.localization.cell_planning import plan_localization
-from daflow.numerics.localization.distance import DistanceTaper, localized_update
+from daflow.numerics.localization.distance import DistanceTaper
 from daflow.numerics.localization.localized_update import add_tapered_increment
 from daflow.numerics.localization.tapers import TAPERS
 from tests.numerics.localization.tapers_by_hand import (
