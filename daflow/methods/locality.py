@@ -18,8 +18,9 @@ from daflow.numerics.inversion.updates import (
 from daflow.numerics.localization.cell_planning import plan_localization
 from daflow.numerics.localization.cells import LocalizationPlan
 from daflow.numerics.localization.distance import IntArray, Rules, state_obs_taper
+from daflow.numerics.localization.gathering import Slab
 from daflow.numerics.localization.local_analysis import add_local_analysis, local_analysis_factors
-from daflow.numerics.localization.localized_update import Slab, add_tapered_increment
+from daflow.numerics.localization.localized_update import add_tapered_increment
 from daflow.numerics.obs_error.covariance import Covariance
 from daflow.ports import Arrays, FloatArray, SlicePoints
 

@@ -10,12 +10,12 @@ leaves its equations apart from the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
-import numba
 import numpy as np
 
+from daflow.numerics.arrays.compiling import compiled
 from daflow.numerics.arrays.inverse_root import shifted_inverses
 from daflow.numerics.localization.cells import FloatArray, IntArray
 from daflow.numerics.localization.local_systems import LocalSystem, largest_eigenvalue
@@ -26,19 +26,6 @@ LANES: Final = 48
 Array = FloatArray
 Work = tuple[Array, ...]
 """The diagonal of T and what is beside it, two arrays for whatever is in hand, and the reflectors' tau."""
-
-
-def compiled(function: Callable[..., Any]) -> Any:
-    """Compile a function when it is first called, and keep what comes out for other processes.
-
-    It is kept beside this file or, where that cannot be written, in the user's cache. Files are replaced
-    whole, so any number of processes may do so at once.
-    """
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # there is no place to keep anything
-        return numba.njit(**options)(function)
 
 
 @compiled

@@ -33,8 +33,9 @@ from daflow.numerics.arrays.linalg import anomalies_of
 from daflow.numerics.arrays.validation import finite_array
 from daflow.numerics.inversion.innovation import quiet_overflow, still_finite
 from daflow.numerics.localization.cells import Cell, FloatArray, Group, LocalizationPlan
+from daflow.numerics.localization.gathering import Slab
 from daflow.numerics.localization.local_analysis import HeardByAll, Solver, fastest_solver, local_systems
-from daflow.numerics.localization.localized_update import Slab, change_cells, checked_factor, product_over_obs
+from daflow.numerics.localization.localized_update import change_cells, checked_factor, product_over_obs
 from daflow.numerics.obs_error.covariance import Covariance, DiagonalCovariance, as_covariance
 
 

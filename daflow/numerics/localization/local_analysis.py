@@ -32,8 +32,9 @@ from daflow.numerics.arrays.validation import finite_array, positive_number
 from daflow.numerics.inversion.innovation import quiet_overflow, still_finite
 from daflow.numerics.inversion.updates import InversionSettings, TaperedFactors
 from daflow.numerics.localization.cells import Cell, FloatArray, Group, IntArray, LocalizationPlan
+from daflow.numerics.localization.gathering import Slab
 from daflow.numerics.localization.local_systems import LocalSystem
-from daflow.numerics.localization.localized_update import Slab, change_cells, checked_factor, product_over_obs
+from daflow.numerics.localization.localized_update import change_cells, checked_factor, product_over_obs
 from daflow.numerics.obs_error.covariance import Covariance, DiagonalCovariance, as_covariance
 
 

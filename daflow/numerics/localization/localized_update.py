@@ -13,13 +13,11 @@ from itertools import chain
 from typing import Any, Final
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from daflow.errors import DataError
 from daflow.numerics.localization.cells import Cell, FloatArray, Group, IntArray, LocalizationPlan
-
-Slab = NDArray[np.float32] | NDArray[np.float64]
+from daflow.numerics.localization.gathering import Slab, fastest_gathering
 
 BUFFER_BYTES: Final = 4 << 20
 """The ensemble's values of the points in hand: enough to read its rows in order, few enough for the cache."""
@@ -124,33 +122,15 @@ def change_cells(slab: Slab, group: Group, change: Change) -> None:
     daflow.errors.DataError
         A number that is needed is not finite.
     """
-    rows = _as_whole_rows(slab)
     batches = list(_batches(group, max(BUFFER_BYTES // (8 * len(slab)), 1)))
     most = max((sum(len(cell[0]) for cell in batch) for batch in batches), default=0)
-    # Memory that is new to the process costs more than what is done with it: two buffers serve all batches.
-    gathered, changed = np.empty(most * len(slab), slab.dtype), np.empty(most * len(slab))
+    gathering = fastest_gathering(slab.size)(slab, most)
     for batch in batches:
         points = batch[0][0] if len(batch) == 1 else np.concatenate([cell[0] for cell in batch])
-        shape = (len(slab), len(points))
-        prior, block = (buffer[: shape[0] * shape[1]].reshape(shape) for buffer in (gathered, changed))
-        rows.take(points, axis=1, out=prior, mode="clip")
-        np.subtract(prior, prior[0], out=block, dtype=np.float64)
+        block = gathering.departures(points)
         change(batch, block)
-        _check_finite(block, prior, points)
-        np.add(prior, block, out=prior, dtype=np.float64, casting="same_kind")
-        for row, values in zip(slab, prior, strict=True):
-            row[points] = values
-
-
-def _as_whole_rows(slab: Slab) -> NDArray[Any]:
-    """Return a slab whose rows lie apart with what is between them: numpy gathers from that in one go.
-
-    What is between the rows is never read.
-    """
-    row, item = slab.strides
-    if slab.flags.c_contiguous or item != slab.itemsize or row % item or row < item * slab.shape[1]:
-        return slab
-    return as_strided(slab, (len(slab), row // item), slab.strides, writeable=False)
+        _check_finite(block, slab, points)
+        gathering.add(points, block)
 
 
 def _batches(group: Group, size: int) -> Iterator[list[Cell]]:
@@ -196,11 +176,12 @@ def checked_factor(name: str, values: ArrayLike, plan: LocalizationPlan, slab: A
     return array
 
 
-def _check_finite(block: FloatArray, prior: Slab, points: IntArray) -> None:
+def _check_finite(block: FloatArray, slab: Slab, points: IntArray) -> None:
     # A sum is finite only if every term is, up to overflow, which the masks then tell apart.
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(block.sum()):
             return
+    prior = slab[:, points]
     bad = ~np.isfinite(prior)
     if bad.any():
         member, where = np.unravel_index(int(np.argmax(bad)), prior.shape)

@@ -135,7 +135,8 @@ def test_that_compiled_or_not_and_whatever_the_buffer_it_is_the_same(option, see
 
 def test_that_the_fastest_solver_is_the_compiled_one_where_numba_is(monkeypatch):
     assert fastest_solver() is compiled_systems
-    monkeypatch.delitem(sys.modules, "daflow.numerics.localization.compiled_systems")
+    for name in ("localization.compiled_systems", "arrays.compiling"):
+        monkeypatch.delitem(sys.modules, f"daflow.numerics.{name}")
     monkeypatch.setitem(sys.modules, "numba", None)
     assert fastest_solver.__wrapped__() is local_systems
 
