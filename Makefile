@@ -19,7 +19,7 @@ demo: $(READY)  ## run the water flood, from a workflow file to a report
 test: $(READY) check  ## pass every check and test
 	$(BIN)/pytest --ignore=tests/end_to_end --numprocesses=2 --dist=loadfile --cov --cov-report=
 	$(BIN)/pytest tests/end_to_end --cov --cov-append --cov-report=term:skip-covered
-	$(BIN)/coverage report --include="daflow/numerics/*,daflow/methods/*,daflow/runs/*" --fail-under=95 --skip-covered
+	$(BIN)/coverage report --include="daflow/numerics/**,daflow/methods/**,daflow/runs/**" --fail-under=95 --skip-covered
 
 check: $(READY)  ## style, types, floors
 	$(BIN)/ruff format --check .

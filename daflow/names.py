@@ -17,6 +17,10 @@ TRUTH: Final = -1
 """The number of the member that plays the truth of a twin experiment."""
 
 
+LAST: Final = "last"
+"""The figure by which a task says that the update of its step is the last."""
+
+
 class Phase(StrEnum):
     """What a task does; within a step they follow each other in this order."""
 
@@ -25,6 +29,8 @@ class Phase(StrEnum):
     PRIOR = "prior"
     FORECAST = "forecast"
     PREPARE = "prepare"
+    SURVEY = "survey"
+    CONCLUDE = "conclude"
     UPDATE = "update"
 
 

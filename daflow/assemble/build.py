@@ -10,18 +10,16 @@ from typing import Any
 import numpy as np
 
 from daflow.assemble.keys import stage_keys
+from daflow.assemble.methods import method_of, n_steps_of, surveys
 from daflow.config.external_models import CommandSettings
-from daflow.config.localization import DistanceLocalization
-from daflow.config.methods import EsMdaSettings, GeometricAlphas
-from daflow.config.observations import BlockError, DenseError, LowRankError, TwinObservations
+from daflow.config.observations import TwinObservations
 from daflow.config.parameters import LogitTransform, LogTransform, NormalScoreTransform, ParameterSettings
 from daflow.config.schema import Workflow
-from daflow.errors import CombinationError, ConfigError, DataError
+from daflow.errors import ConfigError
 from daflow.execution.prior import ParameterPrior
 from daflow.execution.twin import TwinObserver
 from daflow.execution.workbench import Margins, Workbench
-from daflow.inputs.observations import covariance_of, read_observations
-from daflow.methods import EsMda, Locality
+from daflow.inputs.observations import read_observations
 from daflow.models import (
     EnergyBalance,
     KuramotoSivashinsky,
@@ -35,9 +33,8 @@ from daflow.models import (
 from daflow.models.callable import Callable as CallableModel
 from daflow.models.command import Command
 from daflow.names import Status
-from daflow.numerics import schedules, transforms
-from daflow.numerics.localization import DistanceTaper, Rules
-from daflow.ports import Method, Model, Observations, ObservationTable
+from daflow.numerics.priors import transforms
+from daflow.ports import Model, Observations, ObservationTable
 from daflow.records import Layout
 from daflow.runs.decide import Plan, Policy
 from daflow.storage import ZarrStore
@@ -114,13 +111,14 @@ def layout_of(workflow: Workflow, n_obs: int) -> Layout:
 
 def plan_of(workflow: Workflow, layout: Layout) -> Plan:
     """Return all that the run is going to do."""
-    n_steps = len(alphas_of(workflow.method))
+    n_steps, looks = n_steps_of(workflow), surveys(workflow)
     return Plan(
         workflow.ensemble.members,
         n_steps,
         layout.n_slices,
         isinstance(workflow.observations, TwinObservations),
-        stage_keys(workflow, n_steps),
+        stage_keys(workflow, n_steps, surveys=looks),
+        looks,
     )
 
 
@@ -139,100 +137,6 @@ def store_of(workflow: Workflow, folder: Path, layout: Layout) -> ZarrStore:
     """Return the store of a run in this folder."""
     root = folder / "ensemble.zarr" if workflow.storage.path is None else workflow.storage.path
     return ZarrStore(root, folder / "receipts", layout)
-
-
-def alphas_of(method: EsMdaSettings) -> tuple[float, ...]:
-    """Return the alphas of the method, one a step."""
-    if method.alphas == "constant":
-        alphas = schedules.constant_alphas(method.steps)
-    elif isinstance(method.alphas, GeometricAlphas):
-        alphas = schedules.geometric_alphas(method.steps, method.alphas.ratio)
-    else:
-        alphas = schedules.given_alphas(method.alphas, normalise=method.normalise)
-    return tuple(float(alpha) for alpha in alphas)
-
-
-def method_of(workflow: Workflow, observations: Observations) -> Method:
-    """Return the method, fitted to the observations."""
-    settings = workflow.method
-    return EsMda(
-        alphas_of(settings),
-        np.asarray(observations.table["value"], dtype=np.float64),
-        covariance_of(observations),
-        workflow.seed,
-        settings.inversion,
-        settings.truncation,
-        locality_of(workflow, observations.table),
-    )
-
-
-def locality_of(workflow: Workflow, table: ObservationTable) -> Locality | None:
-    """Return how far each observation reaches; None: everywhere.
-
-    Raises
-    ------
-    daflow.errors.DataError
-        The localization names a kind of observation that there is not.
-    """
-    settings = workflow.localization
-    if not isinstance(settings, DistanceLocalization):
-        return None
-    kinds, codes = np.unique(np.asarray(table["kind"], dtype=str), return_inverse=True)
-    for kind in settings.observations:
-        if kind not in kinds:
-            raise DataError(
-                f"localization.observations.{kind}: there are no observations of that kind",
-                got=kind,
-                allowed=", ".join(kinds),
-                do="name one of these kinds, or leave the entry out",
-            )
-    rules: Rules = {
-        (variable, kind): _taper(settings, name, str(kinds[kind]))
-        for variable, name in enumerate(workflow.parameters)
-        for kind in range(len(kinds))
-    }
-    points = np.stack([np.asarray(table[axis], dtype=np.float64) for axis in ("x", "y", "z")], axis=1)
-    if workflow.method.inversion == "subspace" and settings.tapers == "cross_covariance":
-        _refuse_subspace(len(codes), len(workflow.ensemble.members))
-    if settings.tapers == "observation_error":
-        _refuse_what_is_not_local(workflow)
-    return Locality(settings.tapers, points, codes.astype(np.int64), rules)
-
-
-def _refuse_subspace(n_obs: int, n_members: int) -> None:
-    if n_obs >= n_members:
-        raise CombinationError(
-            "method.inversion subspace projects out what a tapered cross-covariance needs",
-            got=f"{n_obs} observations, {n_members} members",
-            allowed="fewer observations than members, localization.tapers: gain, or another inversion",
-            do="set method.inversion: subspace_rescaled",
-        )
-
-
-def _refuse_what_is_not_local(workflow: Workflow) -> None:
-    method, error = workflow.method, workflow.observations.error
-    if method.inversion != "exact_cholesky":
-        raise CombinationError(
-            "localization.tapers observation_error has an inversion of its own, each number's",
-            got=f"method.inversion: {method.inversion}",
-            allowed="method.inversion: exact_cholesky, or localization.tapers: gain | cross_covariance",
-            do="set method.inversion: exact_cholesky",
-        )
-    if isinstance(error, DenseError | BlockError | LowRankError):
-        raise CombinationError(
-            "localization.tapers observation_error weighs errors one by one, and these depend on each other",
-            got=f"observations.error.kind: {error.kind}",
-            allowed="observations.error.kind: diagonal, or localization.tapers: gain | cross_covariance",
-            do="set localization.tapers: gain",
-        )
-
-
-def _taper(settings: DistanceLocalization, variable: str, kind: str) -> DistanceTaper | None:
-    reach = settings.reach(variable, kind)
-    if reach is None:
-        return None
-    lengths = (reach.lengths.get("x"), reach.lengths.get("y"), reach.lengths.get("z"))
-    return DistanceTaper(settings.family, lengths, reach.angle, settings.cutoff, settings.exponent)
 
 
 def margins_of(parameter: ParameterSettings, dtype: str) -> Margins:

@@ -52,7 +52,7 @@ def report_contents(
         observations=observed,
         n_members=len(plan.members),
         n_state=run.layout.n_state,
-        n_steps=plan.n_steps,
+        n_steps=plan.n_updates(progress),
         when=time.strftime("%Y-%m-%d %H:%M", time.localtime(_last_moment(outcomes))),
         predictions=predictions,
         truth=store.read_predicted(0, [TRUTH], 0, store.layout.n_obs)[0] if has_truth else None,

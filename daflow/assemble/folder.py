@@ -17,8 +17,6 @@ from pathlib import Path
 
 from daflow.assemble.build import (
     layout_of,
-    locality_of,
-    method_of,
     model_of,
     observed_of,
     prior_of,
@@ -26,6 +24,8 @@ from daflow.assemble.build import (
 )
 from daflow.assemble.environment import environment
 from daflow.assemble.fits import check_fit, check_place
+from daflow.assemble.localities import locality_of
+from daflow.assemble.methods import method_of
 from daflow.config.load import from_json, to_json, workflow_from
 from daflow.config.overrides import with_overrides as apply_overrides
 from daflow.config.schema import Workflow

@@ -17,8 +17,8 @@ FORMAT = 1
 """Raised when the same settings come to mean other numbers."""
 
 
-def stage_keys(workflow: Workflow, n_steps: int) -> dict[Stage, str]:
-    """Return the key of every stage of a run."""
+def stage_keys(workflow: Workflow, n_steps: int, *, surveys: bool = False) -> dict[Stage, str]:
+    """Return the key of every stage of a run; ``surveys``: whether slices are looked at before updates."""
     plain: dict[str, Any] = workflow.model_dump(mode="json")
     layout = {
         "grids": plain["grids"],
@@ -49,5 +49,9 @@ def stage_keys(workflow: Workflow, n_steps: int) -> dict[Stage, str]:
     for step in range(n_steps + 1):
         keys[Phase.FORECAST, step] = digest([before, plain["model"]])
         keys[Phase.PREPARE, step] = digest([keys[Phase.FORECAST, step], inversion])
-        keys[Phase.UPDATE, step] = before = digest([keys[Phase.PREPARE, step], margins])
+        known = [keys[Phase.PREPARE, step], margins]
+        if surveys:
+            keys[Phase.SURVEY, step] = digest([*known, "survey"])
+            keys[Phase.CONCLUDE, step] = digest([*known, "conclude"])
+        keys[Phase.UPDATE, step] = before = digest(known)
     return keys

@@ -61,8 +61,11 @@ class Run:
 
     @property
     def n_steps(self) -> int:
-        """How many updates it makes: steps are numbered from 0, the prior, to this, the posterior."""
-        return self._plan.n_steps
+        """How many updates it makes: steps are numbered from 0, the prior, to this, the posterior.
+
+        Where the method ends by itself, the most there can be until it has.
+        """
+        return self._plan.n_updates(self._progress())
 
     def status(self) -> RunStatus:
         """Return how the run stands now."""

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from daflow.assemble.build import alphas_of, layout_of
+from daflow.assemble.build import layout_of
 from daflow.assemble.folder import look_at
+from daflow.assemble.methods import n_steps_of
 from daflow.config.schema import Workflow
 from daflow.storage.zarr_rows import files_a_step
 
@@ -53,7 +54,7 @@ def preview(workflow: Workflow) -> Preview:
         Something that it names cannot be used.
     """
     layout = layout_of(workflow, look_at(workflow))
-    n_members, n_steps = len(workflow.ensemble.members), len(alphas_of(workflow.method))
+    n_members, n_steps = len(workflow.ensemble.members), n_steps_of(workflow)
     # The last slice is stored padded to a whole chunk.
     item = np.dtype(layout.dtype).itemsize
     row = layout.n_slices * layout.slice_size * item + layout.n_obs * 8

@@ -30,6 +30,8 @@ WORDS = {
     Phase.PRIOR: "prior",
     Phase.FORECAST: "forecast",
     Phase.PREPARE: "prepare",
+    Phase.SURVEY: "survey",
+    Phase.CONCLUDE: "conclude",
     Phase.UPDATE: "update",
 }
 
@@ -63,7 +65,7 @@ class _Totals:
 
     def of(self, stage: Stage, progress: RunProgress, fact: Fact) -> tuple[int, int, int]:
         members = self._plan.members
-        for earlier in self._plan.stages:
+        for earlier in self._plan.stages_of(progress):
             if earlier == stage:
                 break
             members = progress.survivors.get(earlier, members)

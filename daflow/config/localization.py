@@ -11,7 +11,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from daflow.config.grids import Axis
 from daflow.config.priors import angle_without_plane
 from daflow.config.section import Positive, Problem, Section, kind_of_value, refuse
-from daflow.numerics.tapers import TAPERS
+from daflow.numerics.localization.tapers import TAPERS
 
 Family = Literal["gaspari_cohn", "exponential", "gaussian", "step", "cubic", "beta", "operational"]
 Lengths = Annotated[Mapping[Axis, Positive], Field(min_length=1)]

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from daflow.config.grids import Axis
 from daflow.config.section import InputPath, Positive, Problem, Section, refuse
-from daflow.numerics.variograms import ROUGHEST, SMOOTHEST
+from daflow.numerics.priors.variograms import ROUGHEST, SMOOTHEST
 
 VariogramModel = Literal["spherical", "exponential", "gaussian", "matern"]
 Row = Annotated[int, Field(ge=0)]

@@ -7,12 +7,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import BoundedSemaphore
+from typing import cast
 
 from daflow.execution.change import Change
 from daflow.execution.pipeline import LANES, in_lanes
 from daflow.execution.places import locate
-from daflow.execution.workbench import Stopwatch, Workbench, factors_of
-from daflow.ports import FloatArray, StoredArray
+from daflow.execution.workbench import (
+    Stopwatch,
+    Workbench,
+    carried_of,
+    concluded_of,
+    factors_of,
+    survey_of,
+)
+from daflow.names import LAST, Phase
+from daflow.ports import Arrays, FloatArray, Prepared, SliceInput, StepInput, StoredArray, Surveying
 from daflow.records import Task
 
 
@@ -25,25 +34,58 @@ def write_coordinates(bench: Workbench, task: Task, watch: Stopwatch) -> str:
 
 def prepare(bench: Workbench, task: Task, watch: Stopwatch) -> str:
     """Do what the step needs once, in the space of observations and members, and keep it."""
+    given = _step_input(bench, task, watch)
+    return _keep(bench, factors_of(task.step), watch, lambda: bench.method.prepare(given))
+
+
+def conclude(bench: Workbench, task: Task, watch: Stopwatch) -> str:
+    """Put together what the surveys of all slices found, in their order, and keep it."""
+    given, layout = _step_input(bench, task, watch), bench.store.layout
+    factors = bench.kept(factors_of(task.step), f"what was prepared for step {task.step}")
+
+    def found() -> Iterator[Arrays]:
+        for index in range(layout.n_slices):
+            what = f"what the survey of slice {index} found at step {task.step}"
+            yield bench.kept(survey_of(task.step, layout.slice(index)), what)
+
+    name = concluded_of(task.step)
+    return _keep(bench, name, watch, lambda: _surveying(bench).conclude(given, factors, found()))
+
+
+def _step_input(bench: Workbench, task: Task, watch: Stopwatch) -> StepInput:
     members = bench.store.read_survivors(task.step)
 
     def predicted(start: int, stop: int) -> FloatArray:
         with watch.on("read"):
             return bench.store.read_predicted(task.step, members, start, stop)
 
+    before = bench.factors(task.step - 1) if task.step else {}
+    return StepInput(task.step, members, predicted, before)
+
+
+def _keep(bench: Workbench, name: str, watch: Stopwatch, make: Callable[[], Prepared]) -> str:
+    """Make what a step shares and keep it; its figures go home with the outcome."""
     with watch.on("compute"):
-        factors = bench.method.prepare(task.step, members, predicted)
+        prepared = make()
     watch.figures["compute_seconds"] -= watch.figures.get("read_seconds", 0.0)
     with watch.on("write"):
-        bench.store.write_arrays(factors_of(task.step), factors)
+        bench.store.write_arrays(name, prepared.arrays)
+    watch.figures |= prepared.figures
+    if prepared.last:
+        watch.figures[LAST] = 1.0
     return ""
 
 
-def update(bench: Workbench, task: Task, watch: Stopwatch) -> str:
-    """Update one slice of every surviving member and write it to the next step."""
+def _surveying(bench: Workbench) -> Surveying:
+    # The plan has these phases for such methods only.
+    return cast("Surveying", bench.method)
+
+
+def do_slice(bench: Workbench, task: Task, watch: Stopwatch) -> str:
+    """Update one slice of every surviving member and write it to the next step, or look at it before."""
     lane = _Lane(bench, BoundedSemaphore(1))
     try:
-        return lane.update(task, watch)
+        return lane.do(task, watch)
     finally:
         lane.close()
 
@@ -62,13 +104,13 @@ class Attempt:
     error: BaseException | None = None
 
 
-def update_slices(
+def do_slices(
     bench: Workbench, tasks: Sequence[Task], n_lanes: int | None = None, cores: int = 1
 ) -> Iterator[Attempt]:
-    """Update slices as a pipeline: one is computed while others are read and written.
+    """Update or survey slices as a pipeline: one is computed while others are read and written.
 
-    Laws: a slice gives what `update` gives; each is durable when it is yielded; one that fails does not keep
-    others from being tried; as many are computed at a time as the task has cores. Memory: a slab a lane,
+    Laws: a slice gives what `do_slice` gives; each is durable when it is yielded; one that fails does not
+    keep others from being tried; as many are computed at a time as the task has cores. Memory: a slab a lane,
     whatever the number of slices, and one more (float64) for each core where float32 is stored and a
     variable transformed; the workbench keeps the slabs for the next slices.
 
@@ -100,7 +142,7 @@ def update_slices(
             watch, started, clock = Stopwatch(), time.time(), time.perf_counter()
             digest, error = "", None
             try:
-                digest = own.update(task, watch)
+                digest = own.do(task, watch)
             except BaseException as raised:  # noqa: BLE001 - it is the receiver's to judge, in its own thread
                 error = raised
             return Attempt(task, started, time.perf_counter() - clock, watch.figures, digest, error)
@@ -115,30 +157,56 @@ def update_slices(
 
 
 class _Lane:
-    """Updates one slice after the other in memory of its own."""
+    """Does one slice after the other in memory of its own."""
 
     def __init__(self, bench: Workbench, computing: BoundedSemaphore) -> None:
         self._bench, self._computing = bench, computing
         self._members: dict[int, tuple[int, ...]] = {}
         self._slab: StoredArray | None = None
 
-    def update(self, task: Task, watch: Stopwatch) -> str:
+    def do(self, task: Task, watch: Stopwatch) -> str:
+        return (self._update if task.phase is Phase.UPDATE else self._survey)(task, watch)
+
+    def _update(self, task: Task, watch: Stopwatch) -> str:
+        bench = self._bench
+        given, slab = self._read(task, watch)
+        left: Arrays = {}
+
+        def apply(values: StoredArray) -> None:
+            nonlocal left
+            left = bench.method.apply(given, values)
+
+        with self._computing, watch.on("compute"):
+            change = Change(bench.store.layout, bench.margins, given.where, given.members)
+            watch.figures |= change.make(slab[:, : given.where.size], apply)
+        with watch.on("write"):
+            if left:
+                bench.store.write_arrays(carried_of(task.step + 1, given.where), left)
+            return bench.store.write_slice(task.step + 1, given.where, given.members, slab)
+
+    def _survey(self, task: Task, watch: Stopwatch) -> str:
+        bench = self._bench
+        given, slab = self._read(task, watch)
+        with self._computing, watch.on("compute"):
+            change = Change(bench.store.layout, bench.margins, given.where, given.members)
+            found = _surveying(bench).survey(given, change.forward(slab[:, : given.where.size]))
+        with watch.on("write"):
+            bench.store.write_arrays(survey_of(task.step, given.where), found)
+        return ""
+
+    def _read(self, task: Task, watch: Stopwatch) -> tuple[SliceInput, StoredArray]:
+        """Read a slice of the members that an update starts from, and all that it needs beside."""
         bench = self._bench
         where = bench.store.layout.slice(task.index)
         with watch.on("read"):
             members = self._survivors(task.step)
             slab = self._slab_for(len(members))
-            bench.store.read_slice(task.step, where, members, slab)
+            bench.store.read_slice(bench.method.base(task.step), where, members, slab)
+            shared = bench.factors if task.phase is Phase.UPDATE else bench.prepared
+            carried = bench.store.read_arrays(carried_of(task.step, where)) if task.step else None
             places = bench.places(where)
-
-        def apply(values: StoredArray) -> None:
-            bench.method.apply(bench.factors(task.step), places, values)
-
-        with self._computing, watch.on("compute"):
-            change = Change(bench.store.layout, bench.margins, where, members)
-            watch.figures |= change.make(slab[:, : where.size], apply)
-        with watch.on("write"):
-            return bench.store.write_slice(task.step + 1, where, members, slab)
+            given = SliceInput(task.step, where, members, shared(task.step), places, carried or {})
+        return given, slab
 
     def _survivors(self, step: int) -> tuple[int, ...]:
         if step not in self._members:

@@ -18,13 +18,16 @@ from daflow.names import Phase, Status
 from daflow.records import Outcome, Task
 
 MEMBERS: Final = frozenset({Phase.PRIOR, Phase.FORECAST})
+SLICES: Final = frozenset({Phase.SURVEY, Phase.UPDATE})
 TASKS: Final[Mapping[Phase, member.Doing]] = {
     Phase.COORDINATES: analysis.write_coordinates,
     Phase.TRUTH: member.observe_truth,
     Phase.PRIOR: member.draw,
     Phase.FORECAST: member.forecast,
     Phase.PREPARE: analysis.prepare,
-    Phase.UPDATE: analysis.update,
+    Phase.SURVEY: analysis.do_slice,
+    Phase.CONCLUDE: analysis.conclude,
+    Phase.UPDATE: analysis.do_slice,
 }
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
@@ -68,14 +71,14 @@ def carry_out_all(
     The outcomes of the tasks that were done, at least one. The others were not begun, because those before
     took too long or the store was full, or are not kept: they may be sent again.
     """
-    if tasks[0].phase is not Phase.UPDATE:
+    if tasks[0].phase not in SLICES:
         bench.idle_slabs.clear()  # a model may need the memory
     if len(tasks) == 1:
         begin(tasks[0])
         return [carry_out(bench, tasks[0])]
-    if tasks[0].phase is Phase.UPDATE:
+    if tasks[0].phase in SLICES:
         begin(None)
-        attempts = analysis.update_slices(bench, tasks, cores=cores)
+        attempts = analysis.do_slices(bench, tasks, cores=cores)
         return _kept(bench, [_outcome(bench, attempt) for attempt in attempts])
     ended: list[Outcome] = []
     try:

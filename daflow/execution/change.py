@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from daflow.errors import RunError
 from daflow.execution.workbench import Margins
-from daflow.numerics.diagnostics import total_spread
-from daflow.numerics.precision import store_into
-from daflow.numerics.transforms import FittedTransform, Identity, clip
+from daflow.numerics.arrays.precision import store_into
+from daflow.numerics.diagnostics.misfit import total_spread
+from daflow.numerics.priors.transforms import FittedTransform, Identity, clip
 from daflow.ports import StoredArray
 from daflow.records import Layout, StateSlice
 
@@ -72,6 +72,22 @@ class Change:
         if not np.isfinite(list(after.values())).all():
             self.check(values)
         return figures | after
+
+    def forward(self, values: StoredArray) -> StoredArray:
+        """Return a prior slice in the space that it is updated in: as it is, or a transformed copy.
+
+        Raises
+        ------
+        daflow.errors.DataError
+            A number that its transform cannot take.
+        """
+        fitted = list(self._fitted(values))
+        if not fitted:
+            return values
+        work = values.astype(np.float64)
+        for columns, transform, _ in fitted:
+            work[:, columns] = transform.forward(work[:, columns])
+        return work
 
     def check(self, posterior: NDArray[Any], first: int = 0) -> None:
         """Refuse numbers that are not finite; ``first`` says where in the slice the columns begin.

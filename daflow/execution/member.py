@@ -15,7 +15,7 @@ from daflow.errors import DaflowError, OutputInvalid, StoreError
 from daflow.execution.watchdog import watchdog
 from daflow.execution.workbench import Stopwatch, Workbench
 from daflow.names import TRUTH, Phase
-from daflow.numerics.random import model_seed
+from daflow.numerics.arrays.random import model_seed
 from daflow.ports import FloatArray, MemberInput, ObservationTable, Store
 from daflow.records import Task, Variable
 

@@ -31,7 +31,8 @@ from daflow.config.priors import (
 from daflow.errors import DataError, InputError
 from daflow.execution.realizations import open_realizations, open_truth
 from daflow.names import TRUTH, Purpose
-from daflow.numerics.distributions import (
+from daflow.numerics.arrays.random import standard_normals
+from daflow.numerics.priors.distributions import (
     Constant,
     Distribution,
     LogNormal,
@@ -40,9 +41,8 @@ from daflow.numerics.distributions import (
     TruncatedNormal,
     Uniform,
 )
-from daflow.numerics.fields import FieldSpectrum, embed
-from daflow.numerics.random import standard_normals
-from daflow.numerics.variograms import Variogram
+from daflow.numerics.priors.fields import FieldSpectrum, embed
+from daflow.numerics.priors.variograms import Variogram
 from daflow.ports import FloatArray
 from daflow.records import Grid, Layout, Variable
 

@@ -11,7 +11,7 @@ from daflow.config.observations import DEFAULT_KIND, ErrorSize, TwinObservations
 from daflow.config.section import nearest
 from daflow.errors import ConfigError, DataError
 from daflow.names import Purpose
-from daflow.numerics.random import standard_normals
+from daflow.numerics.arrays.random import standard_normals
 from daflow.ports import FloatArray, Observations, ObservationTable
 
 NOISE_ADDRESS: Final = (0,)

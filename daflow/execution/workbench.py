@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from daflow.errors import StoreError
 from daflow.execution.places import locate, places_of, read_places, write_places
 from daflow.names import Phase
-from daflow.numerics.transforms import Transform
+from daflow.numerics.priors.transforms import Transform
 from daflow.ports import Arrays, FloatArray, Method, Model, Observations, ObservationTable, Store, StoredArray
 from daflow.records import StateSlice
 
@@ -20,6 +20,21 @@ from daflow.records import StateSlice
 def factors_of(step: int) -> str:
     """Return under which name the store keeps what a step's updates share."""
     return f"step={step}/factors"
+
+
+def concluded_of(step: int) -> str:
+    """Return under which name the store keeps what the surveys of a step came to."""
+    return f"step={step}/concluded"
+
+
+def survey_of(step: int, where: StateSlice) -> str:
+    """Return under which name the store keeps what the survey of a slice found."""
+    return f"step={step}/survey/slice={where.index:05d}"
+
+
+def carried_of(step: int, where: StateSlice) -> str:
+    """Return under which name the store keeps what a slice's update left for this step."""
+    return f"step={step}/carried/slice={where.index:05d}"
 
 
 class Prior(Protocol):
@@ -86,7 +101,6 @@ class Workbench:
     keys: Mapping[tuple[Phase, int], str]
     twin: Twin | None = None
     timeout: float | None = None
-    _factors: dict[int, Arrays] = field(default_factory=dict)
     _kept: dict[str, Any] = field(default_factory=dict)
 
     def writing_to(self, store: Store) -> Workbench:
@@ -126,7 +140,7 @@ class Workbench:
             self._kept[name] = make()
         return self._kept[name]
 
-    def factors(self, step: int) -> Arrays:
+    def prepared(self, step: int) -> Arrays:
         """Return what was prepared for a step; the last one read is kept.
 
         Raises
@@ -134,13 +148,44 @@ class Workbench:
         daflow.errors.StoreError
             Nothing was.
         """
-        if step not in self._factors:
-            factors = self.store.read_arrays(factors_of(step))
-            if factors is None:
-                raise StoreError(f"what was prepared for step {step} is gone", do="run the workflow anew")
-            self._factors.clear()
-            self._factors[step] = factors
-        return self._factors[step]
+        return self._last("prepared", step, lambda: self._read_kept(factors_of(step), step))
+
+    def factors(self, step: int) -> Arrays:
+        """Return what was prepared for a step with what its surveys came to; the last one read is kept.
+
+        Raises
+        ------
+        daflow.errors.StoreError
+            Nothing was.
+        """
+        if (Phase.CONCLUDE, step) not in self.keys:
+            return self.prepared(step)
+        return self._last(
+            "factors", step, lambda: {**self.prepared(step), **self._read_kept(concluded_of(step), step)}
+        )
+
+    def _last(self, name: str, step: int, make: Callable[[], Arrays]) -> Arrays:
+        kept = self._kept.get(name)
+        if kept is None or kept[0] != step:
+            kept = self._kept[name] = (step, make())
+        found: Arrays = kept[1]
+        return found
+
+    def _read_kept(self, name: str, step: int) -> Arrays:
+        return self.kept(name, f"what was prepared for step {step}")
+
+    def kept(self, name: str, what: str) -> Arrays:
+        """Return the arrays that an earlier task kept under a name.
+
+        Raises
+        ------
+        daflow.errors.StoreError
+            There are none; ``what`` says to a reader which.
+        """
+        arrays = self.store.read_arrays(name)
+        if arrays is None:
+            raise StoreError(f"{what} is gone", do="run the workflow anew")
+        return arrays
 
     def places(self, where: StateSlice) -> Arrays:
         """Return what the method makes of where a slice lies: found once a run, kept by the store.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from daflow.config.observations import BlockError, DenseError, DiagonalError, ErrorSettings, LowRankError
 from daflow.errors import DataError
 from daflow.inputs.arrays import StoredArray, open_array
-from daflow.numerics.covariance import (
+from daflow.numerics.obs_error.covariance import (
     BlockDiagonalCovariance,
     Covariance,
     DenseCovariance,

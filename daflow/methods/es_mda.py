@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from daflow.methods.locality import Locality
-from daflow.numerics.covariance import Covariance
-from daflow.numerics.global_update import transform_members
-from daflow.numerics.observation_blocks import BlockedObservations, Perturb
-from daflow.numerics.perturbations import Perturbations
-from daflow.numerics.updates import InversionSettings, transform_by_blocks
-from daflow.ports import Arrays, BlockReader, FloatArray, SlicePoints
+from daflow.numerics.inversion.global_update import transform_members
+from daflow.numerics.inversion.updates import InversionSettings, transform_by_blocks
+from daflow.numerics.obs_error.covariance import Covariance
+from daflow.numerics.observations.blocks import BlockedObservations, Perturb
+from daflow.numerics.observations.perturbations import Perturbations
+from daflow.ports import Arrays, FloatArray, Prepared, SliceInput, SlicePoints, StepInput
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class EsMda:
     seed
         The run's.
     inversion, truncation
-        As `daflow.numerics.updates.InversionSettings`.
+        As `daflow.numerics.inversion.updates.InversionSettings`.
     locality
         How far each observation reaches; ``None``: everywhere.
     """
@@ -65,27 +65,34 @@ class EsMda:
         parts = self.error.parts(len(self.values))
         return np.concatenate([perturb(where, part) for where, part in parts], axis=1)
 
-    def prepare(self, step: int, members: Sequence[int], read: BlockReader) -> Arrays:
+    def base(self, step: int) -> int:
+        """Return from which step's members the update of a step starts."""
+        return step
+
+    def prepare(self, given: StepInput) -> Prepared:
         """Return the transform of the ensemble, or the two factors of a localized update.
 
         Cost O(n_obs n_members^2), and that of R. Memory: n_members^2 and blocks of the observations; where
         it is localized, a few arrays (n_members, n_obs).
         """
-        settings = InversionSettings(self.alphas[step], self.inversion, self.truncation)
+        alpha, members = self.alphas[given.step], given.members
+        settings = InversionSettings(alpha, self.inversion, self.truncation)
         observations = BlockedObservations(
-            len(members), self.error, read, lambda: self.perturb(step, members)
+            len(members), self.error, given.predicted, lambda: self.perturb(given.step, members)
         )
+        figures = {"alpha": alpha}
         if self.locality is None:
-            return {"transform": transform_by_blocks(observations, settings)}
-        return self.locality.factors(*observations.whole(), self.error, settings)
+            return Prepared({"transform": transform_by_blocks(observations, settings)}, figures)
+        return Prepared(self.locality.factors(*observations.whole(), self.error, settings), figures)
 
     def localize(self, locate: Callable[[], SlicePoints]) -> Arrays:
         """Return which observations the points of a slice hear, and how loudly; empty if all hear all."""
         return {} if self.locality is None else self.locality.plan(locate())
 
-    def apply(self, factors: Arrays, places: Arrays, slab: FloatArray) -> None:
-        """Turn a prior slice (n_members, n) into the posterior, in place."""
+    def apply(self, given: SliceInput, slab: FloatArray) -> Arrays:
+        """Turn a prior slice (n_members, n) into the posterior, in place; nothing is carried."""
         if self.locality is None:
-            transform_members(factors["transform"], slab, slab)
+            transform_members(given.factors["transform"], slab, slab)
         else:
-            self.locality.apply(factors, places, slab)
+            self.locality.apply(given.factors, given.places, slab)
+        return {}

@@ -10,13 +10,18 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from daflow.numerics.cell_planning import plan_localization
-from daflow.numerics.cells import LocalizationPlan
-from daflow.numerics.covariance import Covariance
-from daflow.numerics.local_analysis import add_local_analysis, local_analysis_factors
-from daflow.numerics.localization import IntArray, Rules, state_obs_taper
-from daflow.numerics.localized_update import Slab, add_tapered_increment
-from daflow.numerics.updates import InversionSettings, tapered_covariance_factors, tapered_gain_factors
+from daflow.numerics.inversion.updates import (
+    InversionSettings,
+    tapered_covariance_factors,
+    tapered_gain_factors,
+)
+from daflow.numerics.localization.cell_planning import plan_localization
+from daflow.numerics.localization.cells import LocalizationPlan
+from daflow.numerics.localization.distance import IntArray, Rules, state_obs_taper
+from daflow.numerics.localization.gathering import Slab
+from daflow.numerics.localization.local_analysis import add_local_analysis, local_analysis_factors
+from daflow.numerics.localization.localized_update import add_tapered_increment
+from daflow.numerics.obs_error.covariance import Covariance
 from daflow.ports import Arrays, FloatArray, SlicePoints
 
 

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from daflow.numerics.diagnostics import normalized_misfit
+from daflow.numerics.diagnostics.misfit import normalized_misfit
 from daflow.ports import FloatArray, ObservationTable
 from daflow.report.contents import ReportContents, StepPredictions
 

@@ -13,6 +13,8 @@ from daflow.runs.facts import Progress, Stage
 
 MEMBER_PHASES = frozenset({Phase.PRIOR, Phase.FORECAST})
 """Phases with a task a member: one that cannot be had is left behind. Elsewhere it ends the run."""
+SLICE_PHASES = frozenset({Phase.COORDINATES, Phase.SURVEY, Phase.UPDATE})
+"""Phases with a task a slice."""
 
 
 @dataclass(frozen=True)
@@ -22,16 +24,20 @@ class Plan:
     members: tuple[int, ...]
     """Who starts."""
     n_steps: int
-    """How many updates there are; forecasts are one more."""
+    """How many updates there are, at most where the method ends by itself; forecasts are one more."""
     n_slices: int
     twin: bool
     """Whether a truth is drawn and observed first."""
     keys: Mapping[Stage, str]
     """The key of each stage's inputs: outcomes under another key are not of this plan."""
+    surveys: bool = False
+    """Whether every slice is looked at before any is updated."""
+    last_forecast: bool = True
+    """Whether the posterior is forecast; the analyses of a filter end with the last observations."""
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
-        """Every stage, in order."""
+        """Every stage, in order, as if no method ended by itself."""
         return tuple(self._stages())
 
     def _stages(self) -> Iterator[Stage]:
@@ -42,14 +48,29 @@ class Plan:
         for step in range(self.n_steps):
             yield Phase.FORECAST, step
             yield Phase.PREPARE, step
+            if self.surveys:
+                yield Phase.SURVEY, step
+                yield Phase.CONCLUDE, step
             yield Phase.UPDATE, step
-        yield Phase.FORECAST, self.n_steps
+        if self.last_forecast:
+            yield Phase.FORECAST, self.n_steps
 
     def indices(self, phase: Phase, members: tuple[int, ...]) -> Collection[int]:
         """Return the numbers of a phase's tasks, given the members that have come this far."""
         if phase in MEMBER_PHASES:
             return members
-        return range(self.n_slices) if phase in {Phase.COORDINATES, Phase.UPDATE} else range(1)
+        return range(self.n_slices) if phase in SLICE_PHASES else range(1)
+
+    def n_updates(self, progress: Progress) -> int:
+        """Return how many updates there are, as far as that is known: the most there can be, or the end."""
+        return self.n_steps if progress.last_update is None else progress.last_update + 1
+
+    def stages_of(self, progress: Progress) -> tuple[Stage, ...]:
+        """Return every stage that a run comes to, as far as it is known."""
+        if progress.last_update is None:
+            return self.stages
+        end = progress.last_update + 1
+        return tuple(s for s in self.stages if s[1] < end or s == (Phase.FORECAST, end))
 
 
 @dataclass(frozen=True)
@@ -150,7 +171,7 @@ def decide(
 def stage_at_hand(progress: Progress, plan: Plan) -> tuple[Stage | None, tuple[int, ...]]:
     """Return the first stage that is not closed, and the members that have come to it."""
     members = plan.members
-    for stage in plan.stages:
+    for stage in plan.stages_of(progress):
         if stage not in progress.survivors:
             return stage, members
         members = progress.survivors[stage]

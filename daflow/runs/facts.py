@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from daflow.errors import JournalError
-from daflow.names import Phase, Status
+from daflow.names import LAST, Phase, Status
 from daflow.records import Outcome, Task
 
 Fact = Mapping[str, Any]
@@ -37,6 +37,7 @@ def stopped(kind: str, reason: str, *, resumable: bool) -> Fact:
     return {"fact": "stopped", "kind": kind, "reason": reason, "resumable": resumable}
 
 
+_ENDING: Final = frozenset({Phase.PREPARE, Phase.CONCLUDE})
 _PHASES: Final = {phase.value: phase for phase in Phase}
 _STATUSES: Final = {status.value: status for status in Status}
 
@@ -65,6 +66,8 @@ class Progress:
     """Why the store would not let the present driver go on."""
     last_stop: Fact | None = None
     """How the last driver laid the run down; nothing while one is at work or after it was killed."""
+    last_update: int | None = None
+    """The step whose update is the last, once the method has said so."""
     seen: set[Task] = field(default_factory=set)
 
     def take(self, fact: Fact) -> None:
@@ -124,6 +127,8 @@ class Progress:
         attempts[task.index] = max(attempts.get(task.index, 0), task.attempt + 1)
         if status is Status.OK:
             self.done.setdefault(stage, set()).add(task.index)
+            if task.phase in _ENDING and fact["figures"].get(LAST):
+                self.last_update = task.step
             return
         outcome = Outcome.from_json(fact)
         self.bad_ends.append(outcome)

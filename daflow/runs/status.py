@@ -60,7 +60,7 @@ class RunStatus:
 def status_of(name: str, plan: Plan, progress: Progress, holder: Holder | None) -> RunStatus:
     """Return how a run stands, from its journal and from who holds its lease."""
     stages, members = [], plan.members
-    for stage in plan.stages:
+    for stage in plan.stages_of(progress):
         indices = plan.indices(stage[0], members)
         failures = progress.failures.get(stage, {})
         done = progress.done.get(stage, set())

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daflow.errors import DataError
-from daflow.numerics.precision import store_into
+from daflow.numerics.arrays.precision import store_into
 from daflow.ports import FloatArray
 
 

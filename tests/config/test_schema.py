@@ -17,9 +17,9 @@ from daflow.config.priors import ArrayPrior, NormalPrior, TruncatedNormalPrior, 
 from daflow.config.schema import Workflow
 from daflow.config.storage import LARGEST_CHUNK, LARGEST_SLAB, slice_size
 from daflow.errors import ConfigError
-from daflow.numerics.inversion import INVERSIONS
-from daflow.numerics.tapers import TAPERS
-from daflow.numerics.variograms import MODELS as VARIOGRAMS
+from daflow.numerics.inversion.inversions import INVERSIONS
+from daflow.numerics.localization.tapers import TAPERS
+from daflow.numerics.priors.variograms import MODELS as VARIOGRAMS
 from daflow.records import Grid, Variable
 
 NORMAL = {"kind": "normal", "mean": 0.0, "std": 1.0}

@@ -11,9 +11,9 @@ from daflow.errors import ModelFailed
 from daflow.execution.workbench import Margins, Workbench
 from daflow.methods import EsMda
 from daflow.names import TRUTH, Purpose
-from daflow.numerics.covariance import DiagonalCovariance
-from daflow.numerics.random import standard_normals
-from daflow.numerics.transforms import Identity, Log
+from daflow.numerics.arrays.random import standard_normals
+from daflow.numerics.obs_error.covariance import DiagonalCovariance
+from daflow.numerics.priors.transforms import Identity, Log
 from daflow.ports import Observations
 from daflow.records import Grid, Layout, Variable
 from daflow.runs.decide import Plan

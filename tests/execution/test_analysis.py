@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from daflow.errors import DaflowError
 from daflow.execution import analysis
-from daflow.execution.analysis import update_slices
+from daflow.execution.analysis import do_slices
 from daflow.execution.carry_out import carry_out, carry_out_all
 from daflow.execution.change import SPREAD_AFTER, SPREAD_BEFORE, Change
 from daflow.execution.places import locate
 from daflow.execution.workbench import Margins, Stopwatch
 from daflow.names import Phase, Status
-from daflow.numerics.transforms import Identity, Log
+from daflow.numerics.priors.transforms import Identity, Log
+from daflow.ports import Prepared
 from daflow.records import Grid, Layout, Task, Variable
 from daflow.storage.memory import MemoryStore
 from tests.contracts.toy_run import LAYOUT, ToyRun
@@ -71,16 +72,20 @@ class Fixed:
     def __init__(self, change):
         self.change, self.saw = change, []
 
-    def prepare(self, step, members, predicted):
-        return {"members": np.array(members)}
+    def base(self, step):
+        return step
+
+    def prepare(self, given):
+        return Prepared({"members": np.array(given.members)}, {"alpha": 2.0})
 
     def localize(self, locate):
         return {"variable": locate().variable}
 
-    def apply(self, factors, places, slab):
+    def apply(self, given, slab):
         self.saw.append(slab.copy())
-        assert len(places["variable"]) == slab.shape[1]
+        assert len(given.places["variable"]) == slab.shape[1] == given.where.size
         slab[:] = self.change(slab)
+        return {}
 
 
 def prior_of(members):
@@ -108,6 +113,64 @@ def figures_of(figures):
     return {name: value for name, value in figures.items() if not name.endswith("_seconds")}
 
 
+class Surveyed(Fixed):
+    """A method that takes the mean of the whole prior off every number, and counts its updates of a slice."""
+
+    def survey(self, given, slab):
+        self.saw.append(slab.copy())
+        return {"sum": slab.sum(), "n": np.array(slab.size)}
+
+    def conclude(self, given, factors, found):
+        parts = list(found)
+        mean = sum(p["sum"] for p in parts) / sum(p["n"] for p in parts)
+        return Prepared({"mean": mean, "members": factors["members"]}, {"mean": float(mean)}, last=True)
+
+    def apply(self, given, slab):
+        slab -= given.factors["mean"]
+        return {"n_updates": given.carried.get("n_updates", 0) + np.ones(given.where.size)}
+
+
+def test_that_a_survey_sees_every_slice_and_what_is_carried_comes_back(tmp_path):
+    method = Surveyed(None)
+    run = ToyRun(tmp_path, store=MemoryStore(LAYOUT))
+    keys = {(phase, step): "" for phase in Phase for step in range(2)}
+    bench = run.bench(make_method=lambda observations: method, margins=PLAIN, keys=keys)
+    assert carry_out(bench, Task(Phase.TRUTH, 0, 0)).status == Status.OK
+    for member, row in zip(MEMBERS, prior_of(MEMBERS), strict=True):
+        run.store.write_member(0, member, [row])
+    slices = range(LAYOUT.n_slices)
+    for step in range(2):
+        for member in MEMBERS:
+            run.store.write_predicted(step, member, np.zeros(4))
+        run.store.write_survivors(step, MEMBERS)
+        assert carry_out(bench, Task(Phase.PREPARE, step, 0)).status == Status.OK
+        for outcome in carry_out_all(bench, [Task(Phase.SURVEY, step, i) for i in reversed(slices)]):
+            assert outcome.status == Status.OK
+        concluded = carry_out(bench, Task(Phase.CONCLUDE, step, 0))
+        assert figures_of(concluded.figures) == {"mean": prior_of(MEMBERS).mean() * (1 - step), "last": 1.0}
+        updates = [carry_out(bench, Task(Phase.UPDATE, step, i)) for i in slices]
+        assert {outcome.status for outcome in updates} == {Status.OK}
+    np.testing.assert_allclose(
+        run.store.parameters(2)[list(MEMBERS)], prior_of(MEMBERS) - prior_of(MEMBERS).mean(), atol=1e-12
+    )
+    for index in slices:
+        carried = run.store.read_arrays(f"step=2/carried/slice={index:05d}")
+        assert (carried["n_updates"] == 2).all()
+
+
+def test_that_an_update_starts_from_the_members_of_its_base(tmp_path):
+    run, method, _ = updated(tmp_path, lambda values: values * 2.0)
+    method.base = lambda step: 0
+    for member in MEMBERS:
+        run.store.write_predicted(1, member, np.zeros(4))
+    run.store.write_survivors(1, MEMBERS)
+    bench = run.bench(make_method=lambda observations: method, margins=PLAIN)
+    assert carry_out(bench, Task(Phase.PREPARE, 1, 0)).status == Status.OK
+    for index in range(LAYOUT.n_slices):
+        assert carry_out(bench, Task(Phase.UPDATE, 1, index)).status == Status.OK
+    assert run.store.parameters(2).tobytes() == run.store.parameters(1).tobytes()
+
+
 @pytest.mark.parametrize("n_lanes", [1, 2, 3])
 @pytest.mark.parametrize("margins", [PLAIN, (Margins(Log()), Margins(Identity(), (2.0, 9.0)))])
 def test_that_slices_updated_as_a_pipeline_are_those_updated_one_by_one(tmp_path, margins, n_lanes):
@@ -120,7 +183,7 @@ def test_that_slices_updated_as_a_pipeline_are_those_updated_one_by_one(tmp_path
         run.store.read_slice(0, LAYOUT.slice(index), MEMBERS, slab)
         run.store.write_slice(1, LAYOUT.slice(index), MEMBERS, slab)
     bench.store.write_arrays("step=1/factors", {})
-    done = {u.task: u for u in update_slices(bench, [Task(Phase.UPDATE, 1, i) for i in (2, 0, 1)], n_lanes)}
+    done = {u.task: u for u in do_slices(bench, [Task(Phase.UPDATE, 1, i) for i in (2, 0, 1)], n_lanes)}
     assert run.store.parameters(2).tobytes() == one_by_one.tobytes()
     for outcome in outcomes:
         updated_slice = done[Task(Phase.UPDATE, 1, outcome.task.index)]
@@ -156,13 +219,13 @@ def test_that_the_memory_of_slices_is_used_again_and_left_when_members_are_next(
     run, method, _ = updated(tmp_path, lambda values: values + 1.0)
     bench = run.bench(make_method=lambda observations: method, margins=PLAIN)
     tasks = [Task(Phase.UPDATE, 0, index) for index in range(3)]
-    list(update_slices(bench, tasks, 1))
+    list(do_slices(bench, tasks, 1))
     (kept,) = bench.idle_slabs
     carry_out(bench, tasks[0])
-    list(update_slices(bench, tasks, 1))
+    list(do_slices(bench, tasks, 1))
     assert [slab is kept for slab in bench.idle_slabs] == [True]
     bench.idle_slabs[:] = [run.store.slab(7)]
-    list(update_slices(bench, tasks, 3))
+    list(do_slices(bench, tasks, 3))
     assert {len(slab) for slab in bench.idle_slabs} == {4}
     assert len(bench.idle_slabs) <= 3
     carry_out_all(bench, [Task(Phase.FORECAST, 1, 0)])
@@ -178,7 +241,7 @@ def test_that_a_slice_that_fails_keeps_no_other_from_being_updated(tmp_path):
     run, method, _ = updated(tmp_path, spoil)
     bench = run.bench(make_method=lambda observations: method, margins=PLAIN)
     tasks = [Task(Phase.UPDATE, 0, index) for index in range(LAYOUT.n_slices)]
-    errors = {u.task.index: type(u.error) for u in update_slices(bench, tasks)}
+    errors = {u.task.index: type(u.error) for u in do_slices(bench, tasks)}
     assert errors == {0: type(None), 1: ZeroDivisionError, 2: type(None)}
     assert run.store.parameters(1)[0, [0, 3, 8]].tolist() == [2.0, 5.0, 10.0]
 

@@ -88,6 +88,7 @@ def test_that_a_slice_s_traceback_is_not_kept_with_a_member(run):
     ready(run)
     bench = run.bench(margins=())
     run.store.write_survivors(0, (0, 1))
+    run.store.write_arrays("step=0/factors", {"transform": np.eye(2)})
     write_slice(run.store, 0, LAYOUT.slice(1), (0, 1), np.ones((2, 4)))
     outcome = carry_out(bench, Task(Phase.UPDATE, 0, 1))
     assert outcome.status == Status.FAILED
@@ -108,6 +109,7 @@ def test_that_what_goes_wrong_where_no_log_can_be_written_still_comes_home(run):
     assert outcome.status == Status.BLOCKED
     assert "cannot make the folders" in outcome.reason
     run.store.write_survivors(1, (0, 1))
+    run.store.write_arrays("step=1/factors", {"transform": np.eye(2)})
     write_slice(run.store, 1, LAYOUT.slice(1), (0, 1), np.ones((2, 4)))
     outcome = carry_out(run.bench(margins=()), Task(Phase.UPDATE, 1, 1))
     assert (outcome.status, outcome.reason[:10]) == (Status.FAILED, "IndexError")

@@ -7,7 +7,7 @@ from daflow.execution.carry_out import carry_out
 from daflow.execution.member import StoredParameters, log_files, log_folder
 from daflow.execution.workbench import Stopwatch
 from daflow.names import TRUTH, Phase, Status
-from daflow.numerics.random import model_seed
+from daflow.numerics.arrays.random import model_seed
 from daflow.records import Task
 from tests.contracts.toy_run import SEED, Model, ToyRun
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from daflow.numerics.schedules import constant_alphas, geometric_alphas, given_alphas
-from daflow.numerics.updates import perturbed_observation_update
+from daflow.numerics.inversion.updates import perturbed_observation_update
+from daflow.numerics.smoothers.schedules import constant_alphas, geometric_alphas, given_alphas
 
 N_STATE, N_OBS, N_SEEDS = 4, 3, 24
 SMALL, LARGE = 100, 1600

@@ -1,5 +1,4 @@
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -8,17 +7,18 @@ from hypothesis import strategies as st
 
 from daflow.errors import CombinationError, DataError
 from daflow.methods import EsMda, Locality
-from daflow.numerics.covariance import (
+from daflow.numerics.inversion.updates import perturbed_observation_update
+from daflow.numerics.localization.distance import DistanceTaper, state_obs_taper
+from daflow.numerics.obs_error.covariance import (
     BlockDiagonalCovariance,
     DenseCovariance,
     DiagonalCovariance,
     LowRankPlusDiagonalCovariance,
 )
-from daflow.numerics.localization import DistanceTaper, state_obs_taper
-from daflow.numerics.schedules import constant_alphas
-from daflow.numerics.updates import perturbed_observation_update
-from daflow.ports import SlicePoints
-from tests.numerics.local_problems import plain_local_analysis
+from daflow.numerics.smoothers.schedules import constant_alphas
+from daflow.ports import SlicePoints, StepInput
+from tests.methods.in_slices import InSlices
+from tests.numerics.localization.local_problems import plain_local_analysis
 
 N_MEMBERS, N_STATE, N_OBS = 9, 40, 6
 RNG = np.random.default_rng(3)
@@ -60,16 +60,7 @@ def read(predicted):
 
 
 def in_slices(method, step, cuts):
-    factors = method.prepare(step, MEMBERS, read(PREDICTED))
-    parts = []
-    for start, stop in zip([0, *cuts], [*cuts, N_STATE], strict=True):
-        parts.append(PRIOR[:, start:stop].copy())
-        method.apply(
-            factors,
-            method.localize(partial(SlicePoints, VARIABLE[start:stop], PLACES[start:stop])),
-            parts[-1],
-        )
-    return np.concatenate(parts, axis=1)
+    return InSlices(method, SlicePoints(VARIABLE, PLACES), cuts).step(step, PRIOR, PREDICTED, MEMBERS)[0]
 
 
 CUTS = st.lists(st.integers(0, N_STATE), max_size=5).map(sorted)
@@ -123,7 +114,7 @@ def test_that_a_localized_slice_gives_what_each_point_s_own_analysis_gives(cuts)
 def test_that_local_analyses_refuse_what_they_cannot_honour(changes):
     method = EsMda((1.0,), VALUES, DIAGONAL, 5, locality=locality("observation_error"))
     with pytest.raises(CombinationError, match="local analysis"):
-        replace(method, **changes).prepare(0, MEMBERS, read(PREDICTED))
+        replace(method, **changes).prepare(StepInput(0, MEMBERS, read(PREDICTED), {}))
 
 
 @pytest.mark.parametrize("tapers", ["gain", "cross_covariance", "observation_error"])
@@ -178,15 +169,14 @@ def test_that_perturbations_have_the_mean_of_the_values_and_alpha_times_the_cova
 
 
 def test_that_four_steps_on_a_linear_gaussian_problem_end_at_the_kalman_posterior():
-    n_members, members = 1500, range(1500)
+    n_members = 1500
     operator = RNG.standard_normal((N_OBS, 5)) / 2
     state = np.random.default_rng(8).standard_normal((n_members, 5))
     method = EsMda(constant_alphas(4), VALUES, DIAGONAL, 5)
     assert method.n_steps == 4
-    points = SlicePoints(np.zeros(5, dtype=np.int64), np.full((5, 3), np.nan))
+    steps = InSlices(method, SlicePoints(np.zeros(5, dtype=np.int64), np.full((5, 3), np.nan)))
     for step in range(method.n_steps):
-        factors = method.prepare(step, members, read(state @ operator.T))
-        method.apply(factors, method.localize(lambda: points), state)
+        state, _ = steps.step(step, state, state @ operator.T)
     gain = operator.T @ np.linalg.inv(operator @ operator.T + DIAGONAL.dense())
     mean, covariance = gain @ VALUES, np.eye(5) - gain @ operator
     whiten = np.linalg.inv(np.linalg.cholesky(covariance))

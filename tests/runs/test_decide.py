@@ -43,6 +43,34 @@ def test_that_the_stages_follow_each_other_in_the_order_of_the_phases():
     assert (Phase.TRUTH, 0) not in PLAN.stages
 
 
+def test_that_a_method_that_surveys_sees_every_slice_before_any_is_updated():
+    stages = Plan(MEMBERS, 1, 3, twin=False, keys={}, surveys=True).stages
+    assert stages[-5:] == (
+        (Phase.PREPARE, 0),
+        (Phase.SURVEY, 0),
+        (Phase.CONCLUDE, 0),
+        (Phase.UPDATE, 0),
+        (Phase.FORECAST, 1),
+    )
+
+
+def test_that_analyses_of_a_filter_end_with_the_last_update():
+    assert Plan(MEMBERS, 2, 3, twin=False, keys={}, last_forecast=False).stages[-1] == (Phase.UPDATE, 1)
+
+
+@pytest.mark.parametrize("phase", [Phase.PREPARE, Phase.CONCLUDE])
+def test_that_a_method_may_end_before_the_most_steps_there_might_be(phase):
+    plan = Plan(MEMBERS, 5, 2, twin=False, keys={}, surveys=True)
+    last = Outcome(Task(phase, 1, 0), Status.OK, figures={"last": 1.0})
+    progress = fold([facts.ended(last)])
+    assert plan.n_updates(fold([])) == 5
+    assert plan.n_updates(progress) == 2
+    assert plan.stages_of(progress)[-2:] == ((Phase.UPDATE, 1), (Phase.FORECAST, 2))
+    for stage in plan.stages_of(progress):
+        progress.take(facts.closed(stage, MEMBERS))
+    assert decide(progress, plan, Policy()).kind == "finished"
+
+
 @pytest.mark.parametrize(
     ("phase", "count"),
     [(Phase.COORDINATES, 2), (Phase.PRIOR, 4), (Phase.FORECAST, 4), (Phase.PREPARE, 1), (Phase.UPDATE, 2)],

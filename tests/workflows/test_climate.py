@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from daflow.config.priors import LognormalPrior, NormalPrior, TruncatedNormalPrior, UniformPrior
 from daflow.errors import DataError
 from daflow.models.energy_balance import Layers
-from daflow.numerics.covariance import DenseCovariance
+from daflow.numerics.obs_error.covariance import DenseCovariance
 from tests.workflows.climate_scripts import DATA, REAL, WORKFLOW, YEARS, exact, prepare, summarise
 
 

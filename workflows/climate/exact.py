@@ -28,7 +28,7 @@ from daflow.config.load import load_workflow
 from daflow.config.schema import Workflow
 from daflow.errors import ConfigError, DaflowError, DataError
 from daflow.models.energy_balance import Layers, temperatures_of
-from daflow.numerics.covariance import DenseCovariance
+from daflow.numerics.obs_error.covariance import DenseCovariance
 
 FloatArray = NDArray[np.float64]
 

@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 
 from daflow.errors import DaflowError, DataError
 from daflow.models.energy_balance import Layers
-from daflow.numerics.reconditioning import Reconditioned, minimum_fraction
+from daflow.numerics.obs_error.reconditioning import Reconditioned, minimum_fraction
 
 FloatArray = NDArray[np.float64]
 

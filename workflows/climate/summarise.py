@@ -25,8 +25,8 @@ from daflow.config.observations import DenseError, FileObservations
 from daflow.errors import DaflowError, DataError
 from daflow.inputs.obs_error import read_error
 from daflow.models.energy_balance import Layers, temperatures_of
-from daflow.numerics.covariance import DenseCovariance
-from daflow.numerics.information import degrees_of_freedom_for_signal
+from daflow.numerics.diagnostics.information import degrees_of_freedom_for_signal
+from daflow.numerics.obs_error.covariance import DenseCovariance
 
 FloatArray = NDArray[np.float64]
 

@@ -25,16 +25,16 @@ from daflow.models.integrators import RungeKutta4
 from daflow.models.lorenz96 import Ring
 from daflow.models.trajectories import member_fastest
 from daflow.names import TRUTH, Purpose
-from daflow.numerics.kalman_inversion import (
+from daflow.numerics.arrays.random import stream
+from daflow.numerics.arrays.validation import FloatArray
+from daflow.numerics.inversion.updates import perturbed_observation_update
+from daflow.numerics.smoothers.kalman_inversion import (
     accelerated,
     equivalent_alpha,
     misfit_of_mean,
     next_momentum,
     perturbed_targets,
 )
-from daflow.numerics.random import stream
-from daflow.numerics.updates import perturbed_observation_update
-from daflow.numerics.validation import FloatArray
 from daflow.report.style import LIGHT
 
 HERE = Path(__file__).parent

@@ -9,13 +9,13 @@ from typing import Final
 
 import numpy as np
 
-from daflow.numerics.correlation_tapers import correlations
-from daflow.numerics.given_weights import ring_distance
-from daflow.numerics.index_tapers import delta_taper, dropout_taper, radial_taper
-from daflow.numerics.nice_correction import choose_nice, nice_weights, survey_norms
-from daflow.numerics.sampling_error import fisher_weights, power_weights
-from daflow.numerics.tapers import gaspari_cohn
-from daflow.numerics.validation import FloatArray
+from daflow.numerics.arrays.validation import FloatArray
+from daflow.numerics.localization.correlation_tapers import correlations
+from daflow.numerics.localization.given_weights import ring_distance
+from daflow.numerics.localization.index_tapers import delta_taper, dropout_taper, radial_taper
+from daflow.numerics.localization.nice_correction import choose_nice, nice_weights, survey_norms
+from daflow.numerics.localization.sampling_error import fisher_weights, power_weights
+from daflow.numerics.localization.tapers import gaspari_cohn
 
 N: Final = 200
 

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from daflow.numerics.cycling import Scores, Watch, cycle
+from daflow.numerics.filters.cycling import Scores, Watch, cycle
 from daflow.report.style import LIGHT
 
 HERE = Path(__file__).parent

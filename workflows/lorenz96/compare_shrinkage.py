@@ -21,14 +21,14 @@ from rich.console import Console
 from rich.progress import Progress
 
 from daflow.names import TRUTH, Purpose
-from daflow.numerics.cycling import Analysis, cycle, filtering, rms, twin
-from daflow.numerics.ensemble_transform import mean_of
-from daflow.numerics.inflation import inflate_anomalies
-from daflow.numerics.random import stream
-from daflow.numerics.rank_histogram import divergence_from_uniform, ranks
-from daflow.numerics.shrinkage import apply_shrinkage, shrinkage_etkf
-from daflow.numerics.shrinkage_target import ShrinkageTarget, matched_scale, rblw_gamma, target_of
-from daflow.numerics.validation import FloatArray
+from daflow.numerics.arrays.ensembles import mean_of
+from daflow.numerics.arrays.random import stream
+from daflow.numerics.arrays.validation import FloatArray
+from daflow.numerics.diagnostics.rank_histogram import divergence_from_uniform, ranks
+from daflow.numerics.filters.cycling import Analysis, cycle, filtering, rms, twin
+from daflow.numerics.filters.shrinkage import apply_shrinkage, shrinkage_etkf
+from daflow.numerics.filters.shrinkage_target import ShrinkageTarget, matched_scale, rblw_gamma, target_of
+from daflow.numerics.inflation.fixed import inflate_anomalies
 from daflow.report.style import LIGHT
 
 HERE = Path(__file__).parent

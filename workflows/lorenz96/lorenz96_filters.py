@@ -11,24 +11,24 @@ import numpy as np
 from lorenz96_twin import N, model
 
 from daflow.names import Purpose
-from daflow.numerics.cells import LocalizationPlan
-from daflow.numerics.cycling import Analysis, Stage, filtering, iterating
-from daflow.numerics.ensemble_transform import (
+from daflow.numerics.arrays.linalg import anomalies_of
+from daflow.numerics.arrays.random import stream
+from daflow.numerics.arrays.validation import FloatArray
+from daflow.numerics.filters.cycling import Analysis, Stage, filtering, iterating
+from daflow.numerics.filters.ensemble_transform import (
     EnsembleTransform,
     apply_transform,
     mean_preserving_rotation,
     rotated,
 )
-from daflow.numerics.filter_transforms import denkf, etkf, recentred, stochastic_enkf
-from daflow.numerics.finite_size import finite_size_enkf, mode_corrected
-from daflow.numerics.given_weights import plan_of_weights, ring_distance
-from daflow.numerics.inflation import inflate_anomalies
-from daflow.numerics.letkf import add_letkf_analysis, letkf_factors
-from daflow.numerics.linalg import anomalies_of
-from daflow.numerics.random import stream
-from daflow.numerics.serial_filters import apply_serial, serial_factors
-from daflow.numerics.tapers import gaspari_cohn
-from daflow.numerics.validation import FloatArray
+from daflow.numerics.filters.filter_transforms import denkf, etkf, recentred, stochastic_enkf
+from daflow.numerics.filters.finite_size import finite_size_enkf, mode_corrected
+from daflow.numerics.filters.serial_filters import apply_serial, serial_factors
+from daflow.numerics.inflation.fixed import inflate_anomalies
+from daflow.numerics.localization.cells import LocalizationPlan
+from daflow.numerics.localization.given_weights import plan_of_weights, ring_distance
+from daflow.numerics.localization.letkf import add_letkf_analysis, letkf_factors
+from daflow.numerics.localization.tapers import gaspari_cohn
 
 VARIANCES: Final = np.ones(N)
 DROPPED: Final = 1e-3

@@ -11,9 +11,9 @@ from daflow.models.integrators import RungeKutta4
 from daflow.models.lorenz96 import Ring
 from daflow.models.trajectories import member_fastest
 from daflow.names import TRUTH, Purpose
-from daflow.numerics.cycling import Forecast, Twin, twin
-from daflow.numerics.random import stream
-from daflow.numerics.validation import FloatArray
+from daflow.numerics.arrays.random import stream
+from daflow.numerics.arrays.validation import FloatArray
+from daflow.numerics.filters.cycling import Forecast, Twin, twin
 
 N: Final = 40
 FORCING: Final = 8.0

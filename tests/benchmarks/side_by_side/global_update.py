@@ -11,7 +11,7 @@ from side_by_side.limits import GEMM, gemm, global_operations
 from side_by_side.ours import es_mda, fed_es_mda, updated
 from side_by_side.problems import Problem
 
-from daflow.numerics.global_update import update_in_place
+from daflow.numerics.inversion.global_update import update_in_place
 
 OURS = "daflow"
 IN_A_RUN = "daflow, as a run's worker"

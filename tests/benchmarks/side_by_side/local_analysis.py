@@ -11,8 +11,8 @@ from side_by_side.contest import Aim, Case, Contender
 from side_by_side.ours import fed_es_mda, locality, points_of, updated
 from side_by_side.problems import Field
 
-from daflow.numerics.cells import LocalizationPlan
-from daflow.numerics.letkf import add_letkf_analysis
+from daflow.numerics.localization.cells import LocalizationPlan
+from daflow.numerics.localization.letkf import add_letkf_analysis
 
 STOCHASTIC, LETKF, DAPPER = "daflow, stochastic local analysis", "daflow, LETKF", "DAPPER LETKF"
 EVERY = 1 / 300

@@ -13,8 +13,8 @@ from side_by_side.ours import es_mda
 from side_by_side.problems import FloatArray, Problem
 
 from daflow.inputs.obs_error import covariance_of
-from daflow.numerics.covariance import Covariance
-from daflow.ports import Observations
+from daflow.numerics.obs_error.covariance import Covariance
+from daflow.ports import Observations, StepInput
 
 BLOCK = 100
 RANK = 20
@@ -69,7 +69,7 @@ def _preparation(name: str, n_obs: int, n_members: int, error: str) -> Contender
         made[:] = [covariance(error, n_obs)]
 
     def prepare() -> None:
-        es_mda(Problem(1, n_obs, n_members), made[0]).prepare(0, range(n_members), read)
+        es_mda(Problem(1, n_obs, n_members), made[0]).prepare(StepInput(0, range(n_members), read, {}))
 
     return Contender(name, prepare, make, made.clear, note="perturbations drawn as well")
 

@@ -10,10 +10,11 @@ from side_by_side.contest import Contender
 from side_by_side.problems import Field, FloatArray, Problem
 
 from daflow.methods import EsMda, Locality
-from daflow.numerics.covariance import Covariance, DiagonalCovariance
-from daflow.numerics.localization import DistanceTaper
-from daflow.numerics.observation_blocks import Perturb
-from daflow.ports import Method, SlicePoints
+from daflow.numerics.localization.distance import DistanceTaper
+from daflow.numerics.obs_error.covariance import Covariance, DiagonalCovariance
+from daflow.numerics.observations.blocks import Perturb
+from daflow.ports import Method, SliceInput, SlicePoints, StepInput
+from daflow.records import StateSlice
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +73,11 @@ def updated(
     places = method.localize(lambda: points_of(problem)) if isinstance(problem, Field) else {}
 
     def update() -> None:
-        factors = method.prepare(0, range(problem.n_members), lambda a, b: problem.predicted[:, a:b].copy())
-        method.apply(factors, places, problem.buffer)
+        members = range(problem.n_members)
+        given = StepInput(0, members, lambda a, b: problem.predicted[:, a:b].copy(), {})
+        factors = method.prepare(given).arrays
+        whole = StateSlice(0, 0, problem.buffer.shape[1])
+        method.apply(SliceInput(0, whole, members, factors, places, {}), problem.buffer)
 
     fed = getattr(method, "observed", None) is not None
     result = (lambda: problem.buffer) if fed and compared else None

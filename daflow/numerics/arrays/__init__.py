@@ -1,0 +1,1 @@
+"""What arrays have to be, and the algebra, precision and random numbers that everything else shares."""

@@ -1,0 +1,1 @@
+"""Whether an ensemble is any good: misfit, spread, ranks, scores and information."""

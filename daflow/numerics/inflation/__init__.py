@@ -1,0 +1,1 @@
+"""Spread given back to an ensemble: a fixed share, or one found from innovations."""

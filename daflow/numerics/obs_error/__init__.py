@@ -1,0 +1,1 @@
+"""The observation-error covariance R: its kinds behind one operator, mended and diagnosed."""

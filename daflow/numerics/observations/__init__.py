@@ -1,0 +1,1 @@
+"""Observations before they are used: by blocks, perturbed, checked, thinned, or missing."""
