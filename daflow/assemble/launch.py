@@ -7,7 +7,8 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -31,12 +32,15 @@ from daflow.runs import facts
 from daflow.runs.decide import Stop
 from daflow.runs.driver import Driver
 from daflow.runs.facts import Fact, Progress, fold
-from daflow.runs.journal import Journal, whole_facts
+from daflow.runs.journal import Journal, last_fact, whole_facts
 from daflow.runs.lease import Lease
 from daflow.storage import ZarrStore
 from daflow.storage.files import make_folder, remove_partials
 
 Watch = Callable[[Fact, Progress], None]
+
+LONG_JOURNAL = 1 << 20
+"""Bytes, some thousands of facts: reading less takes no time worth saving."""
 
 
 def ignore(fact: Fact, progress: Progress) -> None:
@@ -64,7 +68,7 @@ def drive(run: RunFolder, watch: Watch = ignore, *, retry_failed: bool = False) 
     KeyboardInterrupt
         The driver was interrupted; the run can be resumed.
     """
-    with Lease(run.lease):
+    with Lease(run.lease), _called(run) as client:
         progress, end = _stands(run)
         if progress.last_stop is not None and progress.last_stop["kind"] == "finished":
             return Stop("finished", progress.last_stop["reason"], resumable=False)
@@ -81,7 +85,7 @@ def drive(run: RunFolder, watch: Watch = ignore, *, retry_failed: bool = False) 
                 plan,
                 policy_of(run.workflow),
                 store,
-                lambda: _pool(run, store),
+                lambda: _pool(run, store, client),
                 journal,
                 progress,
                 watch,
@@ -145,17 +149,38 @@ def _stop_noted(journal: Journal) -> Iterator[None]:
 
 
 @contextmanager
-def _pool(run: RunFolder, store: ZarrStore) -> Iterator[DaskPool]:
-    execution = run.workflow.execution
-    scratch = run.folder / "work" / "dask"
-    make_folder(scratch)
-    with connect(execution, scratch) as client:
-        _check_workers(run, client)
-        pool = DaskPool(client, partial(work, str(run.folder)), _Witness(run, store))
-        try:
-            yield pool
-        finally:
-            pool.close()
+def _called(run: RunFolder) -> Iterator[Callable[[], Client]]:
+    """Yield what returns a client of the run's workers, once they are needed; they go when the context ends.
+
+    Where the journal is long, workers are called while it is read: both take seconds.
+    """
+    with ExitStack() as stack, ThreadPoolExecutor(1) as meanwhile:
+
+        def call() -> Client:
+            scratch = run.folder / "work" / "dask"
+            make_folder(scratch)
+            return stack.enter_context(connect(run.workflow.execution, scratch))
+
+        early = meanwhile.submit(call) if _much_to_read(run.journal) else None
+        yield call if early is None else early.result
+
+
+def _much_to_read(journal: Path) -> bool:
+    if not journal.exists() or journal.stat().st_size < LONG_JOURNAL:
+        return False
+    last = last_fact(journal)
+    return last is None or last["fact"] != "stopped" or last["kind"] != "finished"
+
+
+@contextmanager
+def _pool(run: RunFolder, store: ZarrStore, client: Callable[[], Client]) -> Iterator[DaskPool]:
+    workers = client()
+    _check_workers(run, workers)
+    pool = DaskPool(workers, partial(work, str(run.folder)), _Witness(run, store))
+    try:
+        yield pool
+    finally:
+        pool.close()
 
 
 def _check_workers(run: RunFolder, client: Client) -> None:

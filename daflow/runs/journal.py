@@ -13,6 +13,8 @@ from typing import Any, Final, Self
 from daflow.errors import JournalError, StoreError
 from daflow.runs.facts import Fact
 
+LAST_BYTES: Final = 1 << 16
+"""How much of a journal's end is read for its last fact."""
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -39,6 +41,18 @@ def whole_facts(path: Path) -> tuple[list[Fact], int]:
         if len(facts) == len(lines) and all(_is_fact(fact) for fact in facts):
             return facts, end
     return [_fact(path, number, line) for number, line in enumerate(lines, start=1)], end
+
+
+def last_fact(path: Path) -> Fact | None:
+    """Return the last fact of a journal without reading the rest; ``None``: its line is long, or no fact."""
+    with path.open("rb") as file:
+        start = max(file.seek(0, os.SEEK_END) - LAST_BYTES, 0)
+        file.seek(start)
+        lines = file.read().split(b"\n")[bool(start) : -1]
+    with suppress(ValueError):
+        plain: Any = json.loads(lines[-1]) if lines else None
+        return plain if _is_fact(plain) else None
+    return None
 
 
 def _whole_lines(path: Path) -> list[bytes]:

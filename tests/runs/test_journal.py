@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daflow.errors import JournalError, StoreError
-from daflow.runs.journal import Journal, read_journal, whole_facts
+from daflow.runs import journal as journals
+from daflow.runs.journal import Journal, last_fact, read_journal, whole_facts
 
 WORDS = st.text(max_size=10)
 FACTS = st.builds(
@@ -179,3 +180,14 @@ def test_that_two_facts_in_one_line_are_none(tmp_path):
     path.write_bytes(b'{"fact":"one"},{"fact":"two"}\n')
     with pytest.raises(JournalError, match="line 1"):
         read_journal(path)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(FACTS, max_size=4), st.integers(1, 60), st.sampled_from([b"", b'{"fact":"to']))
+def test_that_the_last_fact_is_the_last_of_all_or_not_found(tmp_path_factory, facts, n_bytes, torn):
+    path = written(tmp_path_factory.mktemp("run") / "journal.jsonl", facts)
+    path.write_bytes(path.read_bytes() + torn)
+    with pytest.MonkeyPatch.context() as patch:
+        assert last_fact(path) == (facts[-1] if facts else None)
+        patch.setattr(journals, "LAST_BYTES", n_bytes)
+        assert last_fact(path) in ([facts[-1], None] if facts else [None])
