@@ -62,6 +62,18 @@ class StateSlice:
 
 
 @dataclass(frozen=True, slots=True)
+class Cycle:
+    """From one analysis to the next: a state goes from ``start`` to ``stop`` and is observed on the way."""
+
+    start: float
+    stop: float
+    first: int
+    """The cycle's first observation in the table."""
+    last: int
+    """One past its last observation."""
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
     """What the store's arrays look like; fixed when the run is made, whatever the number of workers."""
 
@@ -74,6 +86,20 @@ class Layout:
     """How the chunks of steps are compressed."""
     sharding: str = "none"
     """``aligned``: chunks that one task writes lie in one file."""
+    cycles: tuple[Cycle, ...] = ()
+    """A filter's, one a step; they cover the observations in order. Empty: every step has all of them."""
+
+    def obs_of(self, step: int) -> range:
+        """Return which observations a step has; in a filter none after the last cycle."""
+        if not self.cycles:
+            return range(self.n_obs)
+        if step >= len(self.cycles):
+            return range(self.n_obs, self.n_obs)
+        return range(self.cycles[step].first, self.cycles[step].last)
+
+    def forecasts_at(self, step: int) -> bool:
+        """Say whether a step has the state that its forecast ends at, beside the one that it starts from."""
+        return step < len(self.cycles)
 
     @property
     def n_state(self) -> int:

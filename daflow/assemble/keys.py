@@ -31,6 +31,8 @@ def stage_keys(workflow: Workflow, n_steps: int, *, surveys: bool = False) -> di
     }
     # How many members a call forecasts is a matter of speed: each of them ends up with the same bits.
     plain["model"].pop("together", None)
+    if plain["model"].get("advance") is None:
+        plain["model"].pop("advance", None)
     members = list(workflow.ensemble.members)
     # Order is content: it is that of the variables along ``state``.
     margins = {
@@ -38,7 +40,8 @@ def stage_keys(workflow: Workflow, n_steps: int, *, surveys: bool = False) -> di
         for name, parameter in plain["parameters"].items()
     }
     prior = digest([FORMAT, plain["seed"], members, plain["parameters"], layout])
-    truth = digest([prior, plain["model"], plain["observations"]])
+    cycling = [] if workflow.cycling is None else [plain["cycling"]]
+    truth = digest([prior, plain["model"], plain["observations"], *cycling])
     inversion = [plain["method"], plain["localization"]]
     keys: dict[Stage, str] = {
         (Phase.COORDINATES, 0): digest([FORMAT, layout, plain["parameters"]]),

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from daflow.config import checks
 from daflow.config.builtin_models import LinearSettings, Lorenz96Settings, ReservoirSettings
 from daflow.config.chaotic_models import KuramotoSivashinskySettings, Lorenz63Settings, TwoScaleSettings
+from daflow.config.cycling import CyclingSettings, of_cycling
 from daflow.config.energy_balance import EnergyBalanceSettings
 from daflow.config.execution import ExecutionSettings, LocalExecution, PolicySettings
 from daflow.config.external_models import CallableSettings, CommandSettings
@@ -56,6 +57,10 @@ class Workflow(Section):
     )
     model: ModelSettings = Field(description="The forward model.")
     observations: ObservationSettings = Field(description="What was observed, and its errors.")
+    cycling: CyclingSettings | None = Field(
+        default=None,
+        description="Forecast and analysis in turn, by a filter; null: a smoother, all observations at once.",
+    )
     method: MethodSettings = Field(default=EsMdaSettings(), description="How the ensemble is updated.")
     localization: LocalizationSettings = Field(
         default=NoLocalization(), description="How far an observation reaches."
@@ -89,6 +94,7 @@ class Workflow(Section):
                 *checks.of_ensemble(self.ensemble, self.policy, self.parameters),
                 *checks.of_truth(self.observations, self.ensemble, self.parameters),
                 *checks.of_localization(self.localization, self.parameters, self.grids),
+                *of_cycling(self.cycling, self.model),
                 *checks.of_timeout(self.policy, self.execution, self.model.kind),
             ]
         )
