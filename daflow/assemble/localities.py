@@ -8,7 +8,7 @@ from daflow.config.localization import DistanceLocalization
 from daflow.config.observations import BlockError, DenseError, LowRankError
 from daflow.config.schema import Workflow
 from daflow.errors import CombinationError, DataError
-from daflow.methods import Locality
+from daflow.methods import DistanceLocality, Locality
 from daflow.numerics.localization.distance import DistanceTaper, Rules
 from daflow.ports import ObservationTable
 
@@ -43,7 +43,7 @@ def locality_of(workflow: Workflow, table: ObservationTable) -> Locality | None:
         _refuse_subspace(len(codes), len(workflow.ensemble.members))
     if settings.tapers == "observation_error":
         _refuse_what_is_not_local(workflow)
-    return Locality(settings.tapers, points, codes.astype(np.int64), rules)
+    return DistanceLocality(settings.tapers, points, codes.astype(np.int64), rules)
 
 
 def _refuse_subspace(n_obs: int, n_members: int) -> None:

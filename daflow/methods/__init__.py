@@ -2,5 +2,6 @@
 
 from daflow.methods.es_mda import EsMda
 from daflow.methods.locality import Locality
+from daflow.methods.locality_by_distance import DistanceLocality
 
-__all__ = ["EsMda", "Locality"]
+__all__ = ["DistanceLocality", "EsMda", "Locality"]

@@ -94,5 +94,5 @@ class EsMda:
         if self.locality is None:
             transform_members(given.factors["transform"], slab, slab)
         else:
-            self.locality.apply(given.factors, given.places, slab)
+            self.locality.apply(given, slab)
         return {}

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daflow.errors import CombinationError, DataError
-from daflow.methods import EsMda, Locality
+from daflow.methods import DistanceLocality, EsMda
 from daflow.numerics.inversion.updates import perturbed_observation_update
 from daflow.numerics.localization.distance import DistanceTaper, state_obs_taper
 from daflow.numerics.obs_error.covariance import (
@@ -41,7 +41,7 @@ RULES = {(0, 0): NEAR, (0, 1): FAR, (1, 0): FAR, (1, 1): None}
 
 
 def locality(tapers):
-    return Locality(tapers, OBS_PLACES, KINDS, RULES)
+    return DistanceLocality(tapers, OBS_PLACES, KINDS, RULES)
 
 
 def dense_taper():
@@ -120,7 +120,7 @@ def test_that_local_analyses_refuse_what_they_cannot_honour(changes):
 @pytest.mark.parametrize("tapers", ["gain", "cross_covariance", "observation_error"])
 def test_that_what_is_out_of_reach_of_every_observation_is_left_alone_bit_for_bit(tapers):
     rules = dict.fromkeys(RULES, DistanceTaper("step", (1.0, 1.0, None)))
-    method = EsMda((1.0,), VALUES, DIAGONAL, 5, locality=Locality(tapers, OBS_PLACES, KINDS, rules))
+    method = EsMda((1.0,), VALUES, DIAGONAL, 5, locality=DistanceLocality(tapers, OBS_PLACES, KINDS, rules))
     posterior = in_slices(method, 0, [13])
     apart = np.abs(PLACES[:, :1] - OBS_PLACES[:, 0]).min(axis=1) > 1.0
     assert posterior[:, apart].tobytes() == PRIOR[:, apart].tobytes()
@@ -191,4 +191,4 @@ def test_that_observations_without_a_place_that_their_taper_counts_are_refused()
     locality("cross_covariance").check()
     nowhere = np.where(np.arange(N_OBS)[:, np.newaxis] == 3, np.nan, OBS_PLACES)
     with pytest.raises(DataError):
-        Locality("gain", nowhere, KINDS, RULES).check()
+        DistanceLocality("gain", nowhere, KINDS, RULES).check()

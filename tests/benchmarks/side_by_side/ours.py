@@ -9,7 +9,7 @@ import numpy as np
 from side_by_side.contest import Contender
 from side_by_side.problems import Field, FloatArray, Problem
 
-from daflow.methods import EsMda, Locality
+from daflow.methods import DistanceLocality, EsMda, Locality
 from daflow.numerics.localization.distance import DistanceTaper
 from daflow.numerics.obs_error.covariance import Covariance, DiagonalCovariance
 from daflow.numerics.observations.blocks import Perturb
@@ -45,7 +45,7 @@ def locality(field: Field, tapers: str) -> Locality:
     """Return the taper of a field, as a workflow says it: of ``gain``, ``cross_covariance`` or
     ``observation_error``."""
     length = field.reach / 2.0
-    return Locality(
+    return DistanceLocality(
         tapers=tapers,
         obs_points=_placed(field.obs_points),
         kind_codes=np.zeros(field.n_obs, np.int64),
