@@ -28,7 +28,7 @@ from numpy.typing import ArrayLike
 from daflow.errors import DataError
 from daflow.numerics.arrays.linalg import anomalies_of
 from daflow.numerics.arrays.validation import FloatArray, finite_array
-from daflow.numerics.filters.ensemble_transform import EnsembleTransform, innovation_modes
+from daflow.numerics.filters.ensemble_transform import EnsembleTransform, InnovationModes, innovation_modes
 from daflow.numerics.inversion.updates import InversionSettings, global_transform
 from daflow.numerics.obs_error.covariance import Covariance
 
@@ -52,7 +52,11 @@ def etkf(
     obs_error
         R: a covariance, variances (n_obs,), or a matrix (n_obs, n_obs).
     """
-    found = innovation_modes(predicted, observations, obs_error)
+    return etkf_of(innovation_modes(predicted, observations, obs_error))
+
+
+def etkf_of(found: InnovationModes) -> EnsembleTransform:
+    """Return the analysis of `etkf`, given the modes of the predictions."""
     root = np.sqrt(1 + found.modes.values**2)
     # 1 / root - 1, written so that nothing cancels where the signal is small.
     change = -(found.modes.values**2) / (root * (1 + root))
@@ -72,7 +76,11 @@ def denkf(
     predicted, observations, obs_error
         As for `etkf`.
     """
-    found = innovation_modes(predicted, observations, obs_error)
+    return denkf_of(innovation_modes(predicted, observations, obs_error))
+
+
+def denkf_of(found: InnovationModes) -> EnsembleTransform:
+    """Return the analysis of `denkf`, given the modes of the predictions."""
     signal = found.modes.values**2
     return EnsembleTransform(found.mean_weights(), found.function(-0.5 * signal / (1 + signal)))
 

@@ -154,11 +154,18 @@ def finite_size_enkf(
     ConfigError
         There is no such root.
     """
+    found = innovation_modes(predicted, observations, obs_error)
+    return finite_size_of(found, hyperprior=hyperprior, root=root)
+
+
+def finite_size_of(
+    found: InnovationModes, *, hyperprior: HyperpriorOf = jeffreys, root: str = "hessian"
+) -> FiniteSizeAnalysis:
+    """Return the analysis of `finite_size_enkf`, given the modes of the predictions."""
     if root not in ROOTS:
         raise ConfigError(
             "no root of the finite-size filter has this name", got=root, allowed=", ".join(ROOTS)
         )
-    found = innovation_modes(predicted, observations, obs_error)
     n = found.n_members
     signal = (n - 1) * found.modes.values**2
     prior = hyperprior(n, signal)

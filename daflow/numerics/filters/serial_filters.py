@@ -23,19 +23,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 
-from daflow.errors import ConfigError
+from daflow.errors import ConfigError, DataError
 from daflow.numerics.arrays.ensembles import ensemble_of
 from daflow.numerics.arrays.linalg import anomalies_of
 from daflow.numerics.arrays.validation import FloatArray, finite_array, positive_vector
-from daflow.numerics.filters.ensemble_transform import EnsembleTransform
+from daflow.numerics.filters.ensemble_transform import EnsembleTransform, checked_members
+from daflow.numerics.inversion.innovation import quiet_overflow, still_finite
+from daflow.numerics.inversion.tapered_product import is_sparse
+from daflow.numerics.observations.blocks import BlockedInnovations
 
 Increments = Callable[[FloatArray, float, float], FloatArray]
 """From predictions (n_members,), the value observed and its error variance to changes (n_members,)."""
+
+
+SparseRows = sparse.csr_array[Any, tuple[int, int]]
+IntArray = NDArray[np.integer[Any]]
+Heard = Callable[[int], tuple[slice | IntArray, FloatArray | None]]
+"""From an observation to those after it that hear it, and the weights; None: they hear it in full."""
 
 
 class SerialFactors(NamedTuple):
@@ -98,11 +108,11 @@ def serial_factors(
     variances: ArrayLike,
     *,
     scheme: str = "ensrf",
-    obs_obs_taper: ArrayLike | None = None,
+    obs_obs_taper: Any = None,
 ) -> SerialFactors:
     """Return what the observations, taken in the order in which they stand, do to an ensemble.
 
-    Cost: n_obs^2 n_members.
+    Cost: n_obs^2 n_members; with a sparse taper, n_members for each pair that it holds.
 
     Parameters
     ----------
@@ -111,7 +121,7 @@ def serial_factors(
         What was observed, and the variances of the errors.
     scheme
         One of `SERIAL_FILTERS`.
-    obs_obs_taper : (n_obs, n_obs) or None
+    obs_obs_taper : (n_obs, n_obs) array, scipy sparse array or None
         Row j weighs by how much observation j changes the predictions of the others.
 
     Raises
@@ -121,21 +131,60 @@ def serial_factors(
     ConfigError
         No scheme has that name.
     """
-    if scheme not in SERIAL_FILTERS:
-        raise ConfigError("no serial filter has this name", got=scheme, allowed=", ".join(SERIAL_FILTERS))
+    increments_of = _scheme(scheme)
     errors = positive_vector("observation-error variances", variances)
     n_obs = errors.size
-    ensemble = ensemble_of("predicted", predicted, n_obs).copy()
+    # Columns are what is picked, and they lie together in memory.
+    ensemble = np.array(ensemble_of("predicted", predicted, n_obs), order="F")
     values = finite_array("observations", observations, (n_obs,))
-    taper = None if obs_obs_taper is None else finite_array("obs-obs taper", obs_obs_taper, (n_obs, n_obs))
+    heard = _heard_after(obs_obs_taper, n_obs)
     factors = SerialFactors(np.empty((n_obs, len(ensemble))), np.empty((n_obs, len(ensemble))))
     for j in range(n_obs):
-        factors.increments[j] = SERIAL_FILTERS[scheme](ensemble[:, j], float(values[j]), float(errors[j]))
+        factors.increments[j] = increments_of(ensemble[:, j], float(values[j]), float(errors[j]))
         factors.regressors[j] = _regressor(ensemble[:, j])
-        later = slice(j + 1, None)
-        weights = None if taper is None else taper[j, later]
-        _regress(ensemble[:, later], factors.regressors[j], factors.increments[j], weights)
+        later, weights = heard(j)
+        changed = ensemble[:, later]
+        _regress(changed, factors.regressors[j], factors.increments[j], weights)
+        if not isinstance(later, slice):
+            ensemble[:, later] = changed
     return factors
+
+
+def serial_transform_by_blocks(source: BlockedInnovations, scheme: str = "ensrf") -> EnsembleTransform:
+    """Return an untapered sequence as one transform, of observations that are read by blocks.
+
+    Instead of the predictions of the observations to come it is the transform so far that each observation
+    changes. Where errors depend on each other, the observations are whitened first, by the lower Cholesky
+    factor of each block of R; where they share patterns, whole.
+
+    Laws: equals `serial_transform` of the factors of the whole; the size of the blocks does not matter.
+    Cost: 4 n_obs n_members^2. Memory: n_members^2 and a window of observations, or n_members n_obs where
+    errors are shared.
+
+    Parameters
+    ----------
+    source
+        Predictions, what was observed, and R.
+    scheme
+        One of `SERIAL_FILTERS`.
+
+    Raises
+    ------
+    DataError
+        Predictions that are not finite, fewer than two members, numbers that overflow.
+    ConfigError
+        No scheme has that name.
+    """
+    increments_of = _scheme(scheme)
+    n_members = checked_members(source.n_members)
+    transform = np.eye(n_members)
+    with quiet_overflow():
+        for _, departures, values in source.departures():
+            for before, value in zip(np.ascontiguousarray(departures.T), values, strict=True):
+                predicted = transform @ before
+                increments = increments_of(predicted, float(value), 1.0)
+                _regress(transform, _regressor(predicted), increments, None)
+    return _split(still_finite(transform))
 
 
 def apply_serial(
@@ -169,10 +218,37 @@ def serial_transform(factors: SerialFactors) -> EnsembleTransform:
 
     Law: it does to every slice what `apply_serial` does. Cost: n_obs n_members^2.
     """
-    n_members = factors.regressors.shape[1]
-    whole = apply_serial(factors, np.eye(n_members))
-    mean_weights = whole.mean(axis=0) - 1.0 / n_members
+    return _split(apply_serial(factors, np.eye(factors.regressors.shape[1])))
+
+
+def _split(whole: FloatArray) -> EnsembleTransform:
+    mean_weights = whole.mean(axis=0) - 1.0 / len(whole)
     return EnsembleTransform(mean_weights, whole - mean_weights)
+
+
+def _scheme(name: str) -> Increments:
+    if name not in SERIAL_FILTERS:
+        raise ConfigError("no serial filter has this name", got=name, allowed=", ".join(SERIAL_FILTERS))
+    return SERIAL_FILTERS[name]
+
+
+def _heard_after(taper: Any, n_obs: int) -> Heard:
+    """Return what says which observations after one hear it, and how loudly."""
+    if taper is None:
+        return lambda j: (slice(j + 1, None), None)
+    if not is_sparse(taper):
+        weights = finite_array("obs-obs taper", taper, (n_obs, n_obs))
+        return lambda j: (slice(j + 1, None), weights[j, j + 1 :])
+    rows: SparseRows = taper.tocsr()
+    if rows.shape != (n_obs, n_obs):
+        raise DataError("obs-obs taper has the wrong shape", got=rows.shape, allowed=(n_obs, n_obs))
+
+    def of_row(j: int) -> tuple[IntArray, FloatArray]:
+        where = slice(rows.indptr[j], rows.indptr[j + 1])
+        after = rows.indices[where] > j
+        return rows.indices[where][after], np.asarray(rows.data[where][after], np.float64)
+
+    return of_row
 
 
 def _regressor(predicted: FloatArray) -> FloatArray:

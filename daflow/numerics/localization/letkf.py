@@ -28,15 +28,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from daflow.errors import CombinationError, DataError
-from daflow.numerics.arrays.ensembles import ensemble_of, mean_of
-from daflow.numerics.arrays.linalg import anomalies_of
-from daflow.numerics.arrays.validation import finite_array
+from daflow.numerics.filters.ensemble_transform import checked_members
 from daflow.numerics.inversion.innovation import quiet_overflow, still_finite
 from daflow.numerics.localization.cells import Cell, FloatArray, Group, LocalizationPlan
 from daflow.numerics.localization.gathering import Slab
 from daflow.numerics.localization.local_analysis import HeardByAll, Solver, fastest_solver, local_systems
 from daflow.numerics.localization.localized_update import change_cells, checked_factor, product_over_obs
 from daflow.numerics.obs_error.covariance import Covariance, DiagonalCovariance, as_covariance
+from daflow.numerics.observations.blocks import BlockedInnovations, innovations_of_arrays
 
 
 class LetkfFactors(NamedTuple):
@@ -68,20 +67,26 @@ def letkf_factors(
         Errors that are not independent.
     """
     covariance = as_covariance(obs_error)
-    if not isinstance(covariance, DiagonalCovariance):
+    return letkf_factors_by_blocks(innovations_of_arrays(predicted, observations, covariance))
+
+
+def letkf_factors_by_blocks(source: BlockedInnovations) -> LetkfFactors:
+    """Return `letkf_factors` of observations that are read by blocks; only what it returns is as large."""
+    if not isinstance(source.obs_error, DiagonalCovariance):
         raise CombinationError(
             "a local filter weighs the errors of observations one by one, and these depend on each other",
-            got=type(covariance).__name__,
+            got=type(source.obs_error).__name__,
             allowed="independent observation errors",
             do="give the errors as independent, or use a filter without localization",
         )
-    ensemble = ensemble_of("predicted", predicted, covariance.n_obs)
-    observed = finite_array("observations", observations, (covariance.n_obs,))
-    root = np.sqrt(len(ensemble) - 1)
+    n_members = checked_members(source.n_members)
+    anomalies, innovation = np.empty((source.n_obs, n_members)), np.empty(source.n_obs)
     with quiet_overflow():
-        anomalies = covariance.whiten(anomalies_of(ensemble)) / root
-        innovation = covariance.whiten(observed - mean_of(ensemble)) / root
-    return LetkfFactors(np.ascontiguousarray(still_finite(anomalies).T), still_finite(innovation))
+        for where, rows in source.whitened():
+            anomalies[where], innovation[where] = rows[:-1].T, rows[-1]
+        anomalies /= np.sqrt(n_members - 1)
+        innovation /= np.sqrt(n_members - 1)
+    return LetkfFactors(still_finite(anomalies), still_finite(innovation))
 
 
 def add_letkf_analysis(

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from daflow.numerics.arrays.ensembles import ensemble_of
 from daflow.numerics.arrays.linalg import anomalies_of
 from daflow.numerics.arrays.validation import FloatArray, finite_array
 from daflow.numerics.obs_error.covariance import Covariance, ErrorPart
@@ -101,14 +103,7 @@ class BlockedObservations:
 
     def predictions(self) -> Iterator[tuple[slice, ErrorPart, FloatArray]]:
         """Yield the predicted observations alone, part by part."""
-        # Blocks of a few times as many observations as members: products and factorizations are efficient.
-        size = max(BLOCK_NUMBERS // self.n_members, 4 * self.n_members)
-        for window in _windows(self.obs_error.parts(size), max(size, WINDOW_NUMBERS // self.n_members)):
-            start, stop = window[0][0].start, window[-1][0].stop
-            name = f"predicted (observations {start} to {stop})"
-            predicted = finite_array(name, self.predicted(start, stop), (self.n_members, stop - start))
-            for where, part in window:
-                yield where, part, predicted[:, where.start - start : where.stop - start]
+        return _read_parts(self.n_members, self.obs_error, self.predicted)
 
     def whole(self) -> tuple[FloatArray, FloatArray]:
         """Return all predicted and all perturbed observations (n_members, n_obs)."""
@@ -128,6 +123,108 @@ def blocks_of_arrays(
         lambda start, stop: predicted[:, start:stop],
         lambda: lambda where, _: perturbed[:, where],
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BlockedInnovations:
+    """What a deterministic analysis is made of, ready to be read by blocks, as often as needed.
+
+    Parameters
+    ----------
+    n_members
+        How many members.
+    obs_error
+        R.
+    predicted
+        Reads predicted observations.
+    values : (n_obs,)
+        What was observed.
+    """
+
+    n_members: int
+    obs_error: Covariance
+    predicted: Reader
+    values: FloatArray
+
+    @property
+    def n_obs(self) -> int:
+        """How many observations."""
+        return self.obs_error.n_obs
+
+    @property
+    def n_patterns(self) -> int:
+        """How many patterns of errors are shared."""
+        return int(self.obs_error.patterns.shape[1])
+
+    def predictions(self) -> Iterator[tuple[slice, ErrorPart, FloatArray]]:
+        """Yield the predicted observations alone, part by part."""
+        return _read_parts(self.n_members, self.obs_error, self.predicted)
+
+    def whitened(self) -> Iterator[tuple[slice, FloatArray]]:
+        """Yield rows (n_members + k + 1, n) in units of each part's own errors, and which they are.
+
+        The predicted anomalies, the k patterns of the errors that parts share, and the innovation of the
+        mean.
+        """
+        for where, part, predicted in self.predictions():
+            anomalies = anomalies_of(predicted)
+            # The first member less its anomaly is the mean, with all digits that the members share.
+            innovation = self.values[where] - (predicted[0] - anomalies[0])
+            rows = np.vstack([anomalies, self.obs_error.patterns[where].T, innovation])
+            yield where, part.whiten(rows)
+
+    def departures(self) -> Iterator[tuple[slice, FloatArray, FloatArray]]:
+        """Yield predictions (n_members, n) and values (n,) in units of the errors, and which they are.
+
+        Both less the first member's prediction. Where parts share errors, it is the whole that is read and
+        yielded.
+        """
+        if self.n_patterns:
+            predicted = self.whole()
+            yield slice(0, self.n_obs), *_departures(self.obs_error, predicted, self.values)
+            return
+        for where, part, predicted in self.predictions():
+            yield where, *_departures(part, predicted, self.values[where])
+
+    def whole(self) -> FloatArray:
+        """Return all predicted observations (n_members, n_obs)."""
+        predicted = np.empty((self.n_members, self.n_obs))
+        for where, _, some in self.predictions():
+            predicted[:, where] = some
+        return predicted
+
+
+def innovations_of_arrays(
+    predicted: ArrayLike, observations: ArrayLike, obs_error: Covariance
+) -> BlockedInnovations:
+    """Return predictions (n_members, n_obs) and observations (n_obs,), to be read by blocks.
+
+    Raises
+    ------
+    DataError
+        Arrays that are not finite or whose shapes disagree, fewer than two members.
+    """
+    ensemble = ensemble_of("predicted", predicted, obs_error.n_obs)
+    observed = finite_array("observations", observations, (obs_error.n_obs,))
+    return BlockedInnovations(len(ensemble), obs_error, lambda start, stop: ensemble[:, start:stop], observed)
+
+
+def _departures(error: ErrorPart, predicted: FloatArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:
+    rows = error.whiten(np.vstack([predicted, values]) - predicted[0])
+    return rows[:-1], rows[-1]
+
+
+def _read_parts(
+    n_members: int, obs_error: Covariance, reader: Reader
+) -> Iterator[tuple[slice, ErrorPart, FloatArray]]:
+    # Blocks of a few times as many observations as members: products and factorizations are efficient.
+    size = max(BLOCK_NUMBERS // n_members, 4 * n_members)
+    for window in _windows(obs_error.parts(size), max(size, WINDOW_NUMBERS // n_members)):
+        start, stop = window[0][0].start, window[-1][0].stop
+        name = f"predicted (observations {start} to {stop})"
+        predicted = finite_array(name, reader(start, stop), (n_members, stop - start))
+        for where, part in window:
+            yield where, part, predicted[:, where.start - start : where.stop - start]
 
 
 def _windows(parts: Iterable[Part], size: int) -> Iterator[list[Part]]:
