@@ -90,6 +90,11 @@ class Observations:
     error: Mapping[str, NDArray[Any]]
     """The observation-error covariance R: ``matrix``, or ``blocks`` and ``block_sizes``, or ``factor``
     and ``variances``, or nothing where it is diagonal and ``error_std`` says it all."""
+    numbers: NDArray[np.int64] | None = None
+    """(n_obs,) rising: the number of each in the table that they are part of, by which its random numbers are
+    addressed; ``None``: they are all of it."""
+    notes: tuple[str, ...] = ()
+    """What was done to them when they were read, in words."""
 
 
 Arrays = Mapping[str, NDArray[Any]]

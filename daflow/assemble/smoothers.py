@@ -38,6 +38,7 @@ def _es_mda(workflow: Workflow, observations: Observations) -> EsMda:
         settings.inversion,
         settings.truncation,
         locality_of(workflow, observations.table),
+        observations.numbers,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from daflow.methods.locality import Locality
 from daflow.numerics.inversion.global_update import transform_members
@@ -40,6 +41,8 @@ class EsMda:
         As `daflow.numerics.inversion.updates.InversionSettings`.
     locality
         How far each observation reaches; ``None``: everywhere.
+    numbers : (n_obs,)
+        As `daflow.numerics.observations.perturbations.Perturbations`.
     """
 
     alphas: tuple[float, ...]
@@ -49,6 +52,7 @@ class EsMda:
     inversion: str = "exact_cholesky"
     truncation: float = 1.0
     locality: Locality | None = None
+    numbers: NDArray[np.int64] | None = None
 
     @property
     def n_steps(self) -> int:
@@ -57,7 +61,8 @@ class EsMda:
 
     def perturb(self, step: int, members: Sequence[int]) -> Perturb:
         """Return what draws the observations as each member sees them, part after part."""
-        return Perturbations(self.values, self.error, self.seed).begin(step, members, self.alphas[step])
+        source = Perturbations(self.values, self.error, self.seed, self.numbers)
+        return source.begin(step, members, self.alphas[step])
 
     def perturbed(self, step: int, members: Sequence[int]) -> FloatArray:
         """Return the observations as each member sees them (n_members, n_obs)."""

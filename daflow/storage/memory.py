@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ class MemoryStore:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._parameters: dict[Address, NDArray[np.floating]] = {}
+        self._forecasts: dict[Address, NDArray[np.floating]] = {}
         self._predicted: dict[tuple[int, int], FloatArray] = {}
         self._arrays: dict[str, Arrays] = {}
         self._survivors: dict[int, tuple[int, ...]] = {}
@@ -43,6 +45,13 @@ class MemoryStore:
     def layout(self) -> Layout:
         """What the arrays look like."""
         return self._layout
+
+    @property
+    def forecasts(self) -> MemoryStore:
+        """This store, whose members and slices are those after the forecast of a step: a filter's."""
+        store = copy(self)
+        store._parameters = self._forecasts  # noqa: SLF001 - its own
+        return store
 
     def create_step(self, step: int) -> None:
         """Do nothing: chunks appear when they are written."""
@@ -85,7 +94,7 @@ class MemoryStore:
         yield self
 
     def write_predicted(self, step: int, member: int, values: FloatArray) -> str:
-        """Write a member's predicted observations (n_obs,)."""
+        """Write a member's predicted observations (n_obs,): those of the step, the truth's of all steps."""
         kept = np.array(values, dtype=np.float64)
         self._predicted[step, member] = kept
         return Checksum().over(kept)
@@ -114,7 +123,7 @@ class MemoryStore:
         if self._observations is None:
             table = {name: np.array(column) for name, column in observations.table.items()}
             error = {name: np.array(array) for name, array in observations.error.items()}
-            self._observations = Observations(table, error)
+            self._observations = Observations(table, error, observations.numbers, observations.notes)
 
     def read_observations(self) -> Observations:
         """Return what was observed."""
@@ -174,7 +183,7 @@ class MemoryStore:
 
     def predicted(self, step: int) -> FloatArray:
         """Return what every member predicts at a step (n_members, n_obs); NaN where nothing was written."""
-        whole = np.full((self._layout.n_members, self._layout.n_obs), np.nan)
+        whole = np.full((self._layout.n_members, len(self._layout.obs_of(step))), np.nan)
         for (of_step, member), row in self._predicted.items():
             if of_step == step and member != TRUTH:
                 whole[member] = row

@@ -20,6 +20,9 @@ ERROR = "error_"
 """What the arrays of the observation-error covariance begin with."""
 ERROR_ATTRIBUTE = "observation_error"
 """The group's attribute that names them: a column of the user's own may begin like them."""
+NUMBERS = "numbers"
+"""Beside these: the numbers of the observations in the table that they are part of."""
+NOTES_ATTRIBUTE = "notes"
 
 
 def write_observations(root: Path, observations: Observations) -> None:
@@ -30,10 +33,13 @@ def write_observations(root: Path, observations: Observations) -> None:
     make_folder(root)
     partial = root / f".{OBSERVATIONS}.{uuid.uuid4().hex}{PARTIAL}"
     data = {name: _column(values) for name, values in observations.table.items()}
-    error = {ERROR + name: _error_array(name, values) for name, values in observations.error.items()}
+    beside = {} if observations.numbers is None else {NUMBERS: observations.numbers}
+    arrays = {**observations.error, **beside}
+    error = {ERROR + name: _error_array(name, values) for name, values in arrays.items()}
     measured = {name: data.pop(name) for name in ("value", "error_std")}
     with store_errors("write the observations in", root):
-        dataset = xr.Dataset(measured | error, coords=data, attrs={ERROR_ATTRIBUTE: sorted(error)})
+        attributes = {ERROR_ATTRIBUTE: sorted(error), NOTES_ATTRIBUTE: list(observations.notes)}
+        dataset = xr.Dataset(measured | error, coords=data, attrs=attributes)
         dataset.to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
         for path in partial.rglob("*"):
             (sync_folder if path.is_dir() else sync_file)(path)
@@ -65,7 +71,9 @@ def read_observations(root: Path) -> Observations:
         loaded = dataset.load()
     arrays = {str(name): _plain(variable.values) for name, variable in loaded.variables.items()}
     error = {name.removeprefix(ERROR): arrays.pop(name) for name in loaded.attrs[ERROR_ATTRIBUTE]}
-    return Observations(arrays, error)
+    numbers = error.pop(NUMBERS, None)
+    # Older stores have no notes.
+    return Observations(arrays, error, numbers, tuple(loaded.attrs.get(NOTES_ATTRIBUTE, ())))
 
 
 def _column(values: NDArray[Any]) -> tuple[str, NDArray[Any]]:
@@ -75,7 +83,7 @@ def _column(values: NDArray[Any]) -> tuple[str, NDArray[Any]]:
 
 
 def _error_array(name: str, values: NDArray[Any]) -> tuple[tuple[str, ...], NDArray[Any]]:
-    dims = {"matrix": (OBS, "obs_other"), "factor": (OBS, "rank"), "variances": (OBS,)}
+    dims = {"matrix": (OBS, "obs_other"), "factor": (OBS, "rank"), "variances": (OBS,), NUMBERS: (OBS,)}
     return dims.get(name, (name,)), values
 
 

@@ -96,3 +96,16 @@ def test_that_a_full_disk_leaves_no_observations(small_disk):
     assert [
         path.name for path in (small_disk / "store").iterdir() if not path.name.endswith(".partial")
     ] == []
+
+
+def test_that_numbers_and_notes_come_back_and_are_nothing_where_there_are_none(tmp_path):
+    table = observed(3).table
+    notes = ("thinned", "of 7 observations 3 are left: °C")
+    write_observations(tmp_path / "some", Observations(table, {}, np.array([0, 2, 6]), notes))
+    found = read_observations(tmp_path / "some")
+    assert found.numbers.tolist() == [0, 2, 6]
+    assert found.notes == notes
+    assert found.error == {}
+    write_observations(tmp_path / "none", observed(3))
+    found = read_observations(tmp_path / "none")
+    assert (found.numbers, found.notes) == (None, ())

@@ -11,11 +11,16 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from daflow.names import Purpose
 from daflow.numerics.arrays.random import NormalRows
 from daflow.numerics.arrays.validation import FloatArray
 from daflow.numerics.obs_error.covariance import Covariance, ErrorPart
 from daflow.numerics.observations.blocks import Perturb
+
+IntArray = NDArray[np.int64]
 
 SHARED: Final = 0
 """Sets the address of what observations share apart from that of their own errors."""
@@ -26,7 +31,8 @@ class Perturbations:
     """What members are to see of the observations, at any step.
 
     Laws: fresh for each step and member; a member's do not depend on which other members there are; drawing
-    part by part gives the numbers that drawing at once gives, whatever the parts.
+    part by part gives the numbers that drawing at once gives, whatever the parts; with errors that do not
+    depend on each other, an observation's do not depend on which others are left out beside it.
 
     Parameters
     ----------
@@ -36,11 +42,14 @@ class Perturbations:
         R.
     seed
         The run's.
+    numbers : (n_obs,)
+        Which numbers of a sequence are each observation's own, rising; ``None``: 0, 1, 2 and so on.
     """
 
     values: FloatArray
     obs_error: Covariance
     seed: int
+    numbers: IntArray | None = None
 
     def begin(self, step: int, members: Sequence[int], alpha: float) -> Perturb:
         """Return what perturbs one part of the observations after the other, from the first on.
@@ -60,7 +69,7 @@ class Perturbations:
         shared = common.take(patterns.shape[1])
 
         def perturb(where: slice, part: ErrorPart) -> FloatArray:
-            perturbed = part.colour(own.take(part.n_obs))
+            perturbed = part.colour(self._take(own, where))
             if shared.size:
                 perturbed += shared @ patterns[where].T
             perturbed *= sqrt(alpha)
@@ -68,3 +77,12 @@ class Perturbations:
             return perturbed
 
         return perturb
+
+    def _take(self, sequences: NormalRows, where: slice) -> FloatArray:
+        """Return the normals of a part (n_members, n); those before it were taken."""
+        if self.numbers is None:
+            return sequences.take(where.stop - where.start)
+        begin = self.numbers[where.start - 1] + 1 if where.start else 0
+        mine = self.numbers[where] - begin
+        # What lies between is drawn and passed over: an address is a place in a sequence.
+        return sequences.take(int(mine[-1]) + 1).take(mine, axis=1)
