@@ -134,7 +134,7 @@ class Agenda:
         """Return what comes next, with all the tasks that wait: what `decide` returns."""
         settled = self.settled()
         if settled is not None or self._stage is None:
-            return settled or finished()
+            return settled or finished(self._plan)
         stage = self._stage
         tasks = (Task(*stage, i, self.progress.next_attempt(stage, i)) for i in sorted(self._ready))
         return Dispatch(stage, tuple(tasks))
@@ -144,7 +144,7 @@ class Agenda:
         if self.progress.blocked:
             return Stop("blocked", self.progress.blocked, resumable=True)
         if self._stage is None:
-            return finished()
+            return finished(self._plan)
         if self._given_up and self._is_fatal():
             return fatal(self._stage, self._members, self._given_up, self._policy)
         if self._open:

@@ -15,6 +15,8 @@ MEMBER_PHASES = frozenset({Phase.PRIOR, Phase.FORECAST})
 """Phases with a task a member: one that cannot be had is left behind. Elsewhere it ends the run."""
 SLICE_PHASES = frozenset({Phase.COORDINATES, Phase.SURVEY, Phase.UPDATE})
 """Phases with a task a slice."""
+BEFORE_ANALYSIS = frozenset({Phase.COORDINATES, Phase.TRUTH, Phase.PRIOR, Phase.FORECAST})
+"""Phases of a step that the settings of its analysis do not touch."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,25 @@ class Plan:
     """Whether every slice is looked at before any is updated."""
     last_forecast: bool = True
     """Whether the posterior is forecast; the analyses of a filter end with the last observations."""
+    branched: int | None = None
+    """The step with whose analysis a branch begins; ``members`` are those that have come to it. ``None``: the
+    run begins with the prior."""
+    pause: int | None = None
+    """The step after whose update the run is laid down, to be gone on with; ``None``: it goes to its end."""
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
         """Every stage, in order, as if no method ended by itself."""
-        return tuple(self._stages())
+        return tuple(stage for stage in self._stages() if self._begun(stage) and not self._beyond(stage))
+
+    def _begun(self, stage: Stage) -> bool:
+        """Say whether a stage is this run's, not one of those that a branch took over."""
+        if self.branched is None or stage[1] > self.branched:
+            return True
+        return stage[1] == self.branched and stage[0] not in BEFORE_ANALYSIS
+
+    def _beyond(self, stage: Stage) -> bool:
+        return self.pause is not None and stage[1] > self.pause
 
     def _stages(self) -> Iterator[Stage]:
         yield Phase.COORDINATES, 0
@@ -112,12 +128,12 @@ class Stop:
     """There is nothing more to do, or no way on."""
 
     kind: str
-    """``finished``, ``too few members``, ``member failed``, ``task failed`` or ``blocked``."""
+    """``finished``, ``analysed``, ``too few members``, ``member failed``, ``task failed`` or ``blocked``."""
     reason: str
     resumable: bool
 
     def check(self, where: object) -> None:
-        """Raise unless the run is finished.
+        """Raise unless the run is finished, or has come as far as it was asked to.
 
         Raises
         ------
@@ -128,7 +144,7 @@ class Stop:
         daflow.errors.RunError
             A task of the analysis failed.
         """
-        if self.kind == "finished":
+        if self.kind in {"finished", "analysed"}:
             return
         errors = {"too few members": EnsembleError, "member failed": EnsembleError, "blocked": StoreError}
         do = (
@@ -147,7 +163,7 @@ def decide(
         return Stop("blocked", progress.blocked, resumable=True)
     stage, members = stage_at_hand(progress, plan)
     if stage is None:
-        return finished()
+        return finished(plan)
     phase, step = stage
     indices = plan.indices(phase, members)
     done = progress.done.get(stage, set())
@@ -178,8 +194,10 @@ def stage_at_hand(progress: Progress, plan: Plan) -> tuple[Stage | None, tuple[i
     return None, members
 
 
-def finished() -> Stop:
+def finished(plan: Plan) -> Stop:
     """Return the end of a run that has done all that was planned."""
+    if plan.pause is not None and (plan.last_forecast or plan.pause < plan.n_steps - 1):
+        return Stop("analysed", f"the analysis of step {plan.pause} is done", resumable=True)
     return Stop("finished", "all steps are done", resumable=False)
 
 

@@ -32,6 +32,11 @@ def closed(stage: Stage, survivors: Iterable[int]) -> Fact:
     return {"fact": "closed", "phase": stage[0], "step": stage[1], "survivors": list(survivors)}
 
 
+def branched(parent: str, step: int, key: str) -> Fact:
+    """Return the fact that a run takes over what its parent has made, up to the forecast of a step."""
+    return {"fact": "branched", "parent": parent, "step": step, "key": key}
+
+
 def stopped(kind: str, reason: str, *, resumable: bool) -> Fact:
     """Return the fact that the driver laid the run down."""
     return {"fact": "stopped", "kind": kind, "reason": reason, "resumable": resumable}

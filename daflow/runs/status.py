@@ -42,7 +42,8 @@ class RunStatus:
 
     name: str
     state: str
-    """``not started``, ``running``, ``finished``, ``stopped`` or ``interrupted`` (its driver died)."""
+    """``not started``, ``running``, ``finished``, ``analysed`` (a branch that may be gone on with),
+    ``stopped`` or ``interrupted`` (its driver died)."""
     reason: str
     resumable: bool
     driver: str
@@ -84,7 +85,7 @@ def _state(progress: Progress, *, driven: bool) -> tuple[str, str, bool]:
     stop = progress.last_stop
     if stop is not None:
         kind, reason = stop["kind"], stop["reason"]
-        state = kind if kind in {"finished", "interrupted"} else "stopped"
+        state = kind if kind in {"finished", "interrupted", "analysed"} else "stopped"
         return state, reason, bool(stop["resumable"])
     if progress.sessions == 0:
         return "not started", "", True

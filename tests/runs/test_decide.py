@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -56,6 +58,32 @@ def test_that_a_method_that_surveys_sees_every_slice_before_any_is_updated():
 
 def test_that_analyses_of_a_filter_end_with_the_last_update():
     assert Plan(MEMBERS, 2, 3, twin=False, keys={}, last_forecast=False).stages[-1] == (Phase.UPDATE, 1)
+
+
+def test_that_a_branch_begins_with_the_analysis_of_its_step():
+    plan = Plan(MEMBERS[1:], 3, 2, twin=True, keys={}, surveys=True, branched=1)
+    whole = Plan(MEMBERS, 3, 2, twin=True, keys={}, surveys=True)
+    assert plan.stages == whole.stages[whole.stages.index((Phase.PREPARE, 1)) :]
+    taken = [facts.closed(stage, MEMBERS) for stage in whole.stages if stage not in plan.stages]
+    assert sent(decide(fold(taken), plan, Policy())) == [(0, 0)]
+    assert Plan(MEMBERS, 3, 2, twin=False, keys={}, branched=0).stages[0] == (Phase.PREPARE, 0)
+
+
+@pytest.mark.parametrize(("pause", "last_forecast", "kind"), [(0, True, "analysed"), (0, False, "analysed")])
+def test_that_a_run_may_be_laid_down_after_an_analysis_and_gone_on_with(pause, last_forecast, kind):
+    plan = Plan(MEMBERS, 2, 2, twin=False, keys={}, last_forecast=last_forecast, pause=pause)
+    assert plan.stages[-1] == (Phase.UPDATE, pause)
+    progress = fold([facts.closed(stage, MEMBERS) for stage in plan.stages])
+    stop = decide(progress, plan, Policy())
+    assert (stop.kind, stop.resumable) == (kind, True)
+    stop.check("run")
+    on = decide(progress, replace(plan, pause=None), Policy())
+    assert on.stage == (Phase.FORECAST, 1)
+
+
+def test_that_the_last_analysis_of_a_filter_is_the_end_of_it():
+    plan = Plan(MEMBERS, 2, 2, twin=False, keys={}, last_forecast=False, pause=1)
+    assert decide(fold([facts.closed(s, MEMBERS) for s in plan.stages]), plan, Policy()).kind == "finished"
 
 
 @pytest.mark.parametrize("phase", [Phase.PREPARE, Phase.CONCLUDE])
