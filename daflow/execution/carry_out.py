@@ -157,8 +157,13 @@ def _outcome(bench: Workbench, attempt: analysis.Attempt) -> Outcome:
         started=attempt.started,
         key=bench.keys[task.phase, task.step],
         digest=attempt.digest,
-        figures={name: round(value, 6) for name, value in attempt.figures.items()},
+        figures={name: _rounded(name, value) for name, value in attempt.figures.items()},
     )
+
+
+def _rounded(name: str, value: float) -> float:
+    """Return a figure as short as it may be told: clocks to microseconds, what has a unit to nine digits."""
+    return round(value, 6) if name.endswith("_seconds") else float(f"{value:.9g}")
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +12,18 @@ from numpy.typing import NDArray
 from daflow.errors import RunError
 from daflow.execution.workbench import Margins
 from daflow.numerics.arrays.precision import store_into
-from daflow.numerics.diagnostics.misfit import total_spread
+from daflow.numerics.diagnostics.moments import Moments, moments_of
 from daflow.numerics.priors.transforms import FittedTransform, Identity, clip
 from daflow.ports import StoredArray
 from daflow.records import Layout, StateSlice
 
 SPREAD_BEFORE, SPREAD_AFTER = "spread_before.", "spread_after."
 """Figures of an update, one a variable: the sum over its numbers of the ensemble's standard deviation."""
+MOVED, MOVED_IN_SPREAD = "moved.", "moved_in_spread."
+"""Figures of an update, one a variable: the sum over its numbers of the squared change of the ensemble's
+mean, in the variable's unit and in units of each number's standard deviation before. What had none adds 0."""
+ROUNDING = 8
+"""A spread of so many roundings of the mean is none."""
 BLOCK = 1024
 """Numbers of each member that are transformed together: temporaries stay in the cache."""
 
@@ -57,7 +62,8 @@ class Change:
         daflow.errors.DataError
             A number that its transform cannot take, or the type cannot hold.
         """
-        figures = self._spread(SPREAD_BEFORE, values)
+        before = self._moments(values)
+        figures = _spreads(SPREAD_BEFORE, before)
         fitted = list(self._fitted(values))
         if fitted:
             work = values.astype(np.float64, copy=False)
@@ -68,10 +74,11 @@ class Change:
         else:
             apply(values)
             figures["clipped"] = 0
-        after = self._spread(SPREAD_AFTER, values)
-        if not np.isfinite(list(after.values())).all():
+        after = self._moments(values)
+        spreads = _spreads(SPREAD_AFTER, after)
+        if not np.isfinite(list(spreads.values())).all():
             self.check(values)
-        return figures | after
+        return figures | spreads | _moves(before, after, float(np.finfo(values.dtype).eps))
 
     def forward(self, values: StoredArray) -> StoredArray:
         """Return a prior slice in the space that it is updated in: as it is, or a transformed copy.
@@ -143,8 +150,26 @@ class Change:
             store_into(values[:, columns], back)
         return n_clipped
 
-    def _spread(self, which: str, values: StoredArray) -> dict[str, float]:
+    def _moments(self, values: StoredArray) -> dict[str, Moments]:
         return {
-            which + variable.name: total_spread(values[:, start:stop])
+            variable.name: moments_of(values[:, start:stop])
             for variable, start, stop in self.layout.segments(self.where)
         }
+
+
+def _spreads(which: str, moments: Mapping[str, Moments]) -> dict[str, float]:
+    return {which + name: each.total_spread for name, each in moments.items()}
+
+
+def _moves(before: Mapping[str, Moments], after: Mapping[str, Moments], precision: float) -> dict[str, float]:
+    """Return how far the means moved; nothing of a variable whose numbers are too large to be squared."""
+    figures: dict[str, float] = {}
+    with np.errstate(over="ignore", invalid="ignore"):
+        for name, prior in before.items():
+            moved = after[name].mean - prior.mean
+            figures[MOVED + name] = float(moved @ moved)
+            # Members that agree have a spread of rounding errors, and may be moved by as much.
+            spread = prior.spread > ROUNDING * precision * np.abs(prior.mean)
+            relative = np.divide(moved, prior.spread, out=np.zeros_like(moved), where=spread)
+            figures[MOVED_IN_SPREAD + name] = float(relative @ relative)
+    return {name: value for name, value in figures.items() if np.isfinite(value)}

@@ -12,7 +12,7 @@ from daflow.errors import DaflowError
 from daflow.execution import analysis
 from daflow.execution.analysis import do_slices
 from daflow.execution.carry_out import carry_out, carry_out_all
-from daflow.execution.change import SPREAD_AFTER, SPREAD_BEFORE, Change
+from daflow.execution.change import MOVED, MOVED_IN_SPREAD, SPREAD_AFTER, SPREAD_BEFORE, Change
 from daflow.execution.places import locate
 from daflow.execution.workbench import Margins, Stopwatch
 from daflow.names import Phase, Status
@@ -189,7 +189,7 @@ def test_that_slices_updated_as_a_pipeline_are_those_updated_one_by_one(tmp_path
         updated_slice = done[Task(Phase.UPDATE, 1, outcome.task.index)]
         assert updated_slice.error is None
         assert updated_slice.digest == outcome.digest
-        assert figures_of(updated_slice.figures) == pytest.approx(figures_of(outcome.figures), abs=1e-6)
+        assert figures_of(updated_slice.figures) == pytest.approx(figures_of(outcome.figures), rel=1e-8)
         assert updated_slice.seconds > 0
         assert updated_slice.started > 1e9
 
@@ -328,7 +328,49 @@ def test_that_the_spread_of_each_variable_before_and_after_adds_up_over_the_slic
     for name, part in (("perm", slice(0, 6)), ("shift", slice(6, 11))):
         for which, factor in ((SPREAD_BEFORE, 1.0), (SPREAD_AFTER, 0.5)):
             total = sum(outcome.figures.get(which + name, 0.0) for outcome in outcomes)
-            assert total == pytest.approx(factor * deviations[part].sum(), abs=1e-5)
+            assert total == pytest.approx(factor * deviations[part].sum(), rel=1e-8)
+
+
+def test_that_figures_of_quantities_that_are_small_in_their_unit_are_told(tmp_path):
+    _, _, outcomes = updated(tmp_path, lambda values: 1e-13 * values)
+    deviations = 1e-13 * prior_of(MEMBERS).std(axis=0, ddof=1)
+    total = sum(outcome.figures.get(SPREAD_AFTER + "perm", 0.0) for outcome in outcomes)
+    assert total == pytest.approx(deviations[:6].sum(), rel=1e-8, abs=0)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("transform", [Identity(), Log()])
+def test_that_how_far_the_mean_of_each_variable_moves_adds_up_over_the_slices(tmp_path, dtype, transform):
+    steps = np.linspace(-1.0, 2.0, 4)[:, np.newaxis]
+    margins = (Margins(transform), Margins(Identity()))
+    layout = replace(LAYOUT, dtype=dtype)
+    run, _, outcomes = updated(tmp_path, lambda values: 0.9 * values + steps, margins, layout)
+    prior, posterior = prior_of(MEMBERS), run.store.parameters(1)[list(MEMBERS)].astype(np.float64)
+    moved = posterior.mean(axis=0) - prior.mean(axis=0)
+    relative = moved / prior.std(axis=0, ddof=1)
+    margin = 1e-8 if dtype == "float64" else 1e-5  # figures have nine digits
+    for name, part in (("perm", slice(0, 6)), ("shift", slice(6, 11))):
+        for which, expected in ((MOVED, moved[part]), (MOVED_IN_SPREAD, relative[part])):
+            total = sum(outcome.figures.get(which + name, 0.0) for outcome in outcomes)
+            assert total == pytest.approx(expected @ expected, rel=margin)
+
+
+def test_that_what_is_left_alone_has_not_moved_and_what_had_no_spread_is_not_divided_by_it(tmp_path):
+    *_, still = updated(tmp_path, lambda values: values)
+    assert {v for o in still for name, v in o.figures.items() if name.startswith("moved")} == {0.0}
+    agreed = np.full((3, 11), 0.1)
+    change = Change(LAYOUT, PLAIN, LAYOUT.slice(0), (0, 1, 3))
+    figures = change.make(agreed[:, :4], lambda values: values.__imul__(1 + 2e-15))
+    assert figures[MOVED + "perm"] > 0
+    assert figures[MOVED_IN_SPREAD + "perm"] == 0
+
+
+def test_that_a_change_too_large_to_be_squared_is_not_told(tmp_path):
+    with np.errstate(over="ignore"):
+        figures = Change(LAYOUT, PLAIN, LAYOUT.slice(0), (0, 1)).make(
+            np.array([[1.0, 2.0, 3.0, 4.0], [2.0, 3.0, 4.0, 5.0]]), lambda values: values.__iadd__(1e200)
+        )
+    assert MOVED + "perm" not in figures
 
 
 def test_that_coordinates_are_written_slice_by_slice(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,12 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 from daflow.errors import DataError
 
 FloatArray = NDArray[np.float64]
-
-
-SPREAD_BLOCK: Final = 2048
-"""Numbers of each member that are looked at together: they stay in the cache for the second look."""
-CANCELLED: Final = {"float64": 1e-2, "float32": 1e-1}
-"""What of a sum of squares has to be left when the mean's is taken away, for its digits to do."""
 
 
 class Solvable(Protocol):
@@ -144,46 +138,6 @@ def spread(ensemble: ArrayLike) -> FloatArray:
     if not np.isfinite(members).all():
         raise DataError("An ensemble is not finite", do="leave out the members that are not")
     return np.asarray(np.std(members, axis=0, ddof=1))
-
-
-def total_spread(ensemble: NDArray[Any]) -> float:
-    """Return the sum over the numbers of an ensemble (n_members, n) of their standard deviations, ddof 1.
-
-    Laws: it is the sum of `spread`, to 1e-12 of it for float64 and 1e-5 for float32; not finite where a
-    number of the ensemble is not.
-
-    Parameters
-    ----------
-    ensemble
-        float64 or float32; read twice, block by block, with nothing of its size made.
-
-    Raises
-    ------
-    daflow.errors.DataError
-        Fewer than two members.
-
-    Notes
-    -----
-    A block's squares are summed as they are; where more than
-    `CANCELLED` of a sum would cancel with the mean's, or nothing is left, the block is centred first.
-    """
-    n_members, n = ensemble.shape
-    if n_members < 2:
-        raise DataError("The spread of an ensemble", got=ensemble.shape, allowed="two members or more")
-    weights = np.full(n_members, 1.0 / n_members, dtype=ensemble.dtype)
-    left = CANCELLED[ensemble.dtype.name]
-    total = 0.0
-    with np.errstate(over="ignore", invalid="ignore"):
-        for start in range(0, n, SPREAD_BLOCK):
-            block = ensemble[:, start : start + SPREAD_BLOCK]
-            mean = weights @ block
-            squares = np.einsum("ij,ij->j", block, block)
-            variation = squares - n_members * mean * mean
-            if not (variation > left * squares).all():
-                centred = block - block.mean(axis=0, dtype=np.float64)
-                variation = np.einsum("ij,ij->j", centred, centred)
-            total += float(np.sqrt(variation).sum(dtype=np.float64))
-    return total / float(np.sqrt(n_members - 1))
 
 
 def _residual(predicted: ArrayLike, values: ArrayLike) -> FloatArray:

@@ -6,13 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daflow.errors import DataError
-from daflow.numerics.diagnostics import misfit as diagnostics
 from daflow.numerics.diagnostics.misfit import (
     data_misfit,
     misfit_by_group,
     normalized_misfit,
     spread,
-    total_spread,
 )
 from daflow.numerics.obs_error.covariance import DenseCovariance, DiagonalCovariance
 
@@ -119,36 +117,3 @@ def test_that_groups_of_another_length_are_refused():
 def test_that_a_spread_needs_two_finite_members(ensemble):
     with pytest.raises(DataError):
         spread(ensemble)
-
-
-SHIFTS = st.sampled_from([0.0, 1.0, -9.0, 11.0, 1e4, -1e8])
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.integers(2, 9), st.integers(0, 40), SHIFTS, st.integers(1, 50), seeds)
-def test_that_the_total_spread_is_the_sum_of_the_spreads(n_members, n, shift, block, seed):
-    ensemble = np.random.default_rng(seed).standard_normal((n_members, n + 3)) + shift
-    ensemble[:, n // 2 : n // 2 + 3] = shift
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(diagnostics, "SPREAD_BLOCK", block)
-        for view in (ensemble, ensemble[:, 2:]):
-            assert total_spread(view) == pytest.approx(view.std(axis=0, ddof=1).sum(), rel=1e-12, abs=1e-12)
-            single = view.astype(np.float32)
-            expected = single.std(axis=0, ddof=1, dtype=np.float64).sum()
-            assert total_spread(single) == pytest.approx(expected, rel=1e-5)
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_that_the_total_spread_is_finite_where_the_ensemble_is(bad, dtype):
-    ensemble = np.random.default_rng(0).standard_normal((4, 5000)).astype(dtype)
-    assert np.isfinite(total_spread(ensemble))
-    large = np.array([[3e38], [-3e38]], dtype)
-    assert total_spread(large) == pytest.approx(3e38 * 2**0.5, rel=1e-6)
-    ensemble[2, 4000] = bad
-    assert not np.isfinite(total_spread(ensemble))
-
-
-def test_that_a_total_spread_needs_two_members():
-    with pytest.raises(DataError, match="two members"):
-        total_spread(np.ones((1, 3)))
