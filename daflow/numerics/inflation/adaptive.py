@@ -20,9 +20,10 @@ from numpy.typing import ArrayLike
 
 from daflow.errors import DataError
 from daflow.numerics.arrays.ensembles import ensemble_of, mean_of
-from daflow.numerics.arrays.linalg import anomalies_of
+from daflow.numerics.arrays.linalg import anomalies_of, cholesky, forward_solve
 from daflow.numerics.arrays.validation import FloatArray, finite_array, positive_number
 from daflow.numerics.obs_error.covariance import Covariance, as_covariance
+from daflow.numerics.observations.blocks import BlockedObservations
 
 
 class InflationEstimate(NamedTuple):
@@ -59,6 +60,49 @@ def inflation_of_innovations(
     trace = _signal(covariance, ensemble)
     factor = (float(innovation @ covariance.solve(innovation)) - covariance.n_obs) / trace
     return _estimate(factor, trace, covariance.n_obs)
+
+
+def inflation_by_blocks(source: BlockedObservations) -> InflationEstimate | None:
+    r"""Return what the innovations tell, from observations that are read by blocks.
+
+    With errors R = D + F F' the two sums over the inverse of R are those over the inverse of D, less what
+    the patterns F take away (Woodbury).
+
+    Laws: it is `inflation_of_innovations` of the whole arrays; None where no prediction has any spread.
+
+    Parameters
+    ----------
+    source
+        Its perturbed observations are the observed values, the same for each member.
+
+    Raises
+    ------
+    DataError
+        A prediction is not finite.
+
+    Notes
+    -----
+    Cost n_obs (n_members + k) for k patterns; memory: blocks of the observations.
+    """
+    n_members, k = source.n_members, source.n_patterns
+    squares, trace = 0.0, 0.0
+    among, distances, signals = np.zeros((k, k)), np.zeros(k), np.zeros((k, n_members))
+    for block in source.blocks():
+        rows, mismatch = block.whitened()
+        anomalies, patterns, innovation = rows[:n_members], rows[n_members:], mismatch.mean(axis=0)
+        squares += float(innovation @ innovation)
+        trace += float(np.square(anomalies).sum())
+        among += patterns @ patterns.T
+        distances += patterns @ innovation
+        signals += patterns @ anomalies.T
+    if trace == 0:
+        return None
+    if k:
+        lower = cholesky(among + np.eye(k))
+        squares -= float(np.square(forward_solve(lower, distances)).sum())
+        trace -= float(np.square(forward_solve(lower, signals.T)).sum())
+    trace /= n_members - 1
+    return _estimate((squares - source.n_obs) / trace, trace, source.n_obs)
 
 
 def inflation_of_increments(

@@ -20,15 +20,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 
 from daflow.errors import ConfigError, DataError
 from daflow.numerics.arrays.ensembles import ensemble_of, mean_of
 from daflow.numerics.arrays.linalg import anomalies_of
 from daflow.numerics.arrays.validation import FloatArray, finite_array, positive_vector
+
+SparseTaper = sparse.csr_array[np.float64, tuple[int, int]]
+Numbers = slice | NDArray[np.integer[Any]]
 
 _GROWTH: Final = 1.05
 _FARTHEST: Final = 1e6
@@ -121,6 +125,19 @@ def update_inverse_gamma(field: InflationField, departure: _Departure) -> Inflat
     return InflationField(mode, np.minimum(_deviation_of(mode, sharper), _GROWTH * field.deviation))
 
 
+class Departures(NamedTuple):
+    """Observations as all slices of the state see them."""
+
+    directions: FloatArray
+    """(n_members, n_obs) anomalies of the predictions, of norm one; zero where members agree."""
+    squared: FloatArray
+    """(n_obs,) squared distances of the observations from the mean of their predictions."""
+    predicted_variance: FloatArray
+    """(n_obs,)"""
+    error_variance: FloatArray
+    """(n_obs,)"""
+
+
 DENSITIES: Final[Mapping[str, Callable[[InflationField, _Departure], InflationField]]] = MappingProxyType(
     {"gaussian": update_gaussian, "inverse_gamma": update_inverse_gamma}
 )
@@ -165,8 +182,6 @@ def update_inflation(
     ConfigError
         No density has that name.
     """
-    if density not in DENSITIES:
-        raise ConfigError("no density of inflation has this name", got=density, allowed=", ".join(DENSITIES))
     errors = positive_vector("observation-error variances", observations[1])
     values = finite_array("observations", observations[0], errors.shape)
     state = ensemble_of("prior", prior)
@@ -174,17 +189,88 @@ def update_inflation(
     now = _read_field(field, state.shape[1])
     shape = (state.shape[1], errors.size)
     taper = None if state_obs_taper is None else finite_array("state-obs taper", state_obs_taper, shape)
-    units, spreads = _standardized(state), anomalies_of(ensemble).var(axis=0, ddof=1)
-    directions, distances = _standardized(ensemble), np.square(values - mean_of(ensemble))
-    for j in np.flatnonzero(spreads > 0):
-        correlation = np.minimum(np.abs(directions[:, j] @ units), 1.0)
-        if taper is not None:
-            correlation *= taper[:, j]
-        # Beyond any reason one distance is like another, but for its square, which overflows.
-        nearest = min(float(distances[j]), _FARTHEST**2 * float(spreads[j] + errors[j]))
-        seen = _Departure(nearest, float(spreads[j]), float(errors[j]), correlation)
-        now = DENSITIES[density](now, seen)
-    return now
+    return learn(now, state, departures_of(ensemble, values, errors), density=density, state_obs_taper=taper)
+
+
+def departures_of(predicted: FloatArray, values: FloatArray, variances: FloatArray) -> Departures:
+    """Return how far observations (n_obs,) are from what the members (n_members, n_obs) predict.
+
+    Parameters
+    ----------
+    predicted
+        Not inflated.
+    values, variances
+        Of the observations, and of their errors.
+    """
+    spreads, distances = anomalies_of(predicted).var(axis=0, ddof=1), np.square(values - mean_of(predicted))
+    # Beyond any reason one distance is like another, but for its square, which overflows.
+    nearest = np.minimum(distances, _FARTHEST**2 * (spreads + variances))
+    return Departures(_standardized(predicted), nearest, spreads, variances)
+
+
+def learn(
+    field: InflationField,
+    prior: FloatArray,
+    departures: Departures,
+    *,
+    density: str,
+    state_obs_taper: FloatArray | SparseTaper | None = None,
+) -> InflationField:
+    """Return the inflation of a slice of the state after all observations of one analysis.
+
+    What `update_inflation` does, its observations made ready once for all slices. Where the taper is sparse,
+    a number that an observation does not reach costs nothing and keeps its bits.
+
+    Parameters
+    ----------
+    field
+        Before, for each number of the slice.
+    prior : (n_members, n_state)
+        The forecast, not inflated.
+    departures
+        Of the observations.
+    density
+        One of `DENSITIES`.
+    state_obs_taper : (n_state, n_obs), array, sparse array or None
+        Multiplies the correlations.
+
+    Raises
+    ------
+    ConfigError
+        No density has that name.
+    """
+    if density not in DENSITIES:
+        raise ConfigError("no density of inflation has this name", got=density, allowed=", ".join(DENSITIES))
+    update, units = DENSITIES[density], _standardized(prior)
+    factor, deviation = np.array(field.factor), np.array(field.deviation)
+    reach = _columns(state_obs_taper)
+    for j in np.flatnonzero(departures.predicted_variance > 0):
+        numbers, weights = reach(int(j))
+        correlation = np.minimum(np.abs(departures.directions[:, j] @ units[:, numbers]), 1.0) * weights
+        seen = _Departure(
+            float(departures.squared[j]),
+            float(departures.predicted_variance[j]),
+            float(departures.error_variance[j]),
+            correlation,
+        )
+        now = update(InflationField(factor[numbers], deviation[numbers]), seen)
+        factor[numbers], deviation[numbers] = now
+    return InflationField(factor, deviation)
+
+
+def _columns(taper: FloatArray | SparseTaper | None) -> Callable[[int], tuple[Numbers, FloatArray | float]]:
+    """Return what tells which numbers an observation reaches, and how strongly."""
+    if taper is None:
+        return lambda _: (slice(None), 1.0)
+    if isinstance(taper, np.ndarray):
+        return lambda j: (slice(None), taper[:, j])
+    columns = sparse.csc_array(taper)
+
+    def column(j: int) -> tuple[Numbers, FloatArray | float]:
+        stored = slice(columns.indptr[j], columns.indptr[j + 1])
+        return columns.indices[stored], columns.data[stored]
+
+    return column
 
 
 def shape_of(field: InflationField) -> FloatArray:
