@@ -94,7 +94,7 @@ def standard_normals(
 
 
 class NormalRows:
-    """Several sequences of standard normals, read side by side from their start, a piece at a time.
+    """Several sequences of standard normals, read side by side from one place on, a piece at a time.
 
     Law: the pieces, one after the other, are what `standard_normals` gives, bit for bit. Each number is drawn
     once, however short the pieces: 10 to 20 ns a number.
@@ -105,6 +105,8 @@ class NormalRows:
         As `stream`.
     addresses
         Of each sequence, as `standard_normals`.
+    start
+        The first number that is read, 0 or more.
 
     Raises
     ------
@@ -112,8 +114,12 @@ class NormalRows:
         The seed or an address is out of range.
     """
 
-    def __init__(self, seed: int, purpose: Purpose, addresses: Sequence[Sequence[int]]) -> None:
+    def __init__(
+        self, seed: int, purpose: Purpose, addresses: Sequence[Sequence[int]], start: int = 0
+    ) -> None:
         self._readings = [_Reading(seed, purpose, address) for address in addresses]
+        for reading in self._readings:
+            reading.skip_to(start)
 
     def take(self, n: int) -> FloatArray:
         """Return the next n numbers of each sequence (n_sequences, n)."""

@@ -32,6 +32,12 @@ def test_that_sequences_read_side_by_side_give_the_bits_that_each_gives_alone(cu
     assert together[1].tobytes() == standard_normals(7, Purpose.PRIOR, (0, 9), 0, N_NUMBERS).tobytes()
 
 
+@pytest.mark.parametrize("start", [0, 1, BLOCK_SIZE - 1, BLOCK_SIZE, BLOCK_SIZE + 5])
+def test_that_sequences_read_from_a_place_on_give_what_lies_behind_it(start):
+    rows = NormalRows(7, Purpose.PRIOR, [(0, 9), (0, 3)], start)
+    assert rows.take(N_NUMBERS - start)[1].tobytes() == WHOLE[start:].tobytes()
+
+
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 2**63 - 1), st.sampled_from(Purpose), st.lists(st.integers(-1, 2**63 - 1), max_size=3))
 def test_that_the_same_address_gives_the_same_numbers(seed, purpose, address):
