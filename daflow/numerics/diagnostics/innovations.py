@@ -1,0 +1,121 @@
+r"""What innovations and predictions say of an ensemble, in one pass over blocks of the observations.
+
+With predicted anomalies Z (n_members, n_obs), over :math:`\sqrt{n_{members} - 1}`, and the innovation d of
+the mean, all in units of the observation errors, everything follows from :math:`Z Z^T`, :math:`Z d` and
+:math:`d^T d`, which add up over the blocks: cost n_obs n_members^2, memory n_members^2 and a block. Where
+errors share patterns a QR factorization is carried along instead (Demmel, Grigori, Hoemmen & Langou, 2012,
+SIAM J. Sci. Comput. 34, A206): sums would lose what a strong pattern leaves.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from daflow.numerics.arrays.ensembles import mean_of
+from daflow.numerics.arrays.linalg import anomalies_of, extended_triangle
+from daflow.numerics.arrays.validation import FloatArray, finite_array
+from daflow.numerics.diagnostics.information import effective_rank
+from daflow.numerics.inversion.innovation import still_finite
+from daflow.numerics.obs_error.covariance import Covariance, LowRankPlusDiagonalCovariance
+from daflow.numerics.observations.blocks import BlockedObservations, Perturb, Reader
+
+HIDDEN: Final = 1e-4
+"""A figure of which rounding may be more than this share is not told."""
+
+
+class InnovationFigures(NamedTuple):
+    """Whether an ensemble and the errors of its observations can both be right."""
+
+    chi_square: float
+    r"""A degree of freedom: :math:`d^T (\frac{n+1}{n} Z^T Z + I)^{-1} d / n_{obs}`, n the members; as
+    `daflow.numerics.diagnostics.information.innovation_chi_square`. NaN where rounding hides it: where errors
+    are a millionth of innovations."""
+    signal: float
+    """Degrees of freedom for signal, as `daflow.numerics.diagnostics.information`; NaN where rounding hides
+    it."""
+    rank: float
+    """How many directions the predictions have, in units of the errors: their `effective_rank`."""
+    misfit: float
+    """The members' mean of r' inv(R) r / n_obs with their residuals r: for independent errors the mean of
+    `daflow.numerics.diagnostics.misfit.normalized_misfit`."""
+
+
+def innovation_figures(
+    n_members: int, predicted: Reader, values: ArrayLike, obs_error: Covariance
+) -> InnovationFigures:
+    """Return what can be said before an update.
+
+    Laws: each is that of the plain formula, for every form of R and blocks of every size; the order of the
+    observations and their units do not matter.
+
+    Parameters
+    ----------
+    n_members
+        Two or more.
+    predicted
+        Reads predicted observations: (start, stop) -> (n_members, stop - start).
+    values : (n_obs,)
+        What was observed, not perturbed.
+    obs_error
+        R.
+
+    Raises
+    ------
+    daflow.errors.DataError
+        Numbers that are not finite, of the wrong shape, or that overflow in units of the errors.
+    """
+    observed = finite_array("values", values, (obs_error.n_obs,))
+    source = BlockedObservations(n_members, obs_error, predicted, _nobody)
+    with np.errstate(over="ignore", invalid="ignore"):
+        products = (_by_triangle if source.n_patterns else _by_sums)(source, observed)
+    return _figures(still_finite(products), n_members, obs_error.n_obs)
+
+
+def _nobody() -> Perturb:
+    """Perturb nothing: predictions are read alone."""
+    return lambda where, part: np.empty((0, part.n_obs))  # noqa: ARG005 - a Perturb's arguments
+
+
+def _by_sums(source: BlockedObservations, observed: FloatArray) -> FloatArray:
+    """Return products (n_members + 1, n_members + 1) of anomalies and innovation with each other."""
+    products = np.zeros((source.n_members + 1,) * 2)
+    for where, part, predicted in source.predictions():
+        rows = part.whiten(_rows(predicted, observed[where]))
+        products += rows @ rows.T
+    return products
+
+
+def _by_triangle(source: BlockedObservations, observed: FloatArray) -> FloatArray:
+    """Return the same where blocks share errors."""
+    n, patterns = source.n_members + 1, source.obs_error.patterns
+    triangle = np.empty((0, n + source.n_patterns))
+    for where, part, predicted in source.predictions():
+        rows = np.concatenate([_rows(predicted, observed[where]), patterns[where].T])
+        triangle = extended_triangle(triangle, part.whiten(rows))
+    few = still_finite(triangle.T)
+    rows = LowRankPlusDiagonalCovariance(few[n:].T, np.ones(few.shape[1])).whiten(few[:n])
+    return np.asarray(rows @ rows.T)
+
+
+def _rows(predicted: FloatArray, observed: FloatArray) -> FloatArray:
+    return np.concatenate([anomalies_of(predicted), (observed - mean_of(predicted))[np.newaxis]])
+
+
+def _figures(products: FloatArray, n_members: int, n_obs: int) -> InnovationFigures:
+    gram = products[:-1, :-1] / (n_members - 1)
+    strengths, members = np.linalg.eigh(gram)
+    strengths = np.maximum(strengths, 0.0)
+    along = members.T @ products[:-1, -1] / np.sqrt(n_members - 1)
+    square, widened = float(products[-1, -1]), (n_members + 1) / n_members
+    left = square - widened * float((along**2 / (1 + widened * strengths)).sum())
+    rounding = n_members * np.finfo(np.float64).eps
+    told = rounding * strengths[-1] <= HIDDEN
+    return InnovationFigures(
+        chi_square=left / n_obs if told and rounding * square <= HIDDEN * left else float("nan"),
+        signal=float((strengths / (1 + strengths)).sum()) if told else float("nan"),
+        rank=effective_rank(gram),
+        misfit=(square + float(np.trace(gram)) * (n_members - 1) / n_members) / n_obs,
+    )
