@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from daflow.numerics.obs_error.covariance import Covariance
 from daflow.ports import FloatArray
 
@@ -16,3 +19,5 @@ class Observed:
     """(n_obs,)"""
     error: Covariance
     """R."""
+    numbers: NDArray[np.int64] | None = None
+    """(n_obs,) as `daflow.ports.Observations.numbers`."""

@@ -1,0 +1,150 @@
+"""Filters: one update with all observations, or with those of each cycle where there is a section cycling."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from daflow.config.inversions import InversionChoice, Truncation, of_truncation
+from daflow.config.section import Positive, Problem, Section, refuse
+
+Perturbations = Annotated[
+    Literal["recentred", "raw"],
+    Field(
+        description="How each member's observations differ from what was observed: by a draw of their errors "
+        "(raw), or by that less the members' mean, scaled such that the variance is kept (recentred). "
+        "Recentred, the ensemble's mean has no noise from the draws; raw, a member's draw does not depend on "
+        "which other members there are."
+    ),
+]
+
+
+class EnkfSettings(Section):
+    """Ensemble Kalman filter with perturbed observations (Burgers, van Leeuwen and Evensen, 1998)."""
+
+    kind: Literal["enkf"] = Field(description="Ensemble Kalman filter, perturbed observations.")
+    perturbations: Perturbations = "recentred"
+    inversion: InversionChoice = "exact_cholesky"
+    truncation: Truncation = 1.0
+
+    @model_validator(mode="after")
+    def _can_be_right(self) -> Self:
+        refuse(of_truncation(self.inversion, self.truncation))
+        return self
+
+
+class GainInflatedEnkfSettings(Section):
+    """Ensemble Kalman filter whose gain alone sees an inflated forecast covariance."""
+
+    kind: Literal["gain_inflated_enkf"] = Field(
+        description="Ensemble Kalman filter, perturbed observations, inflated gain."
+    )
+    zeta: float = Field(
+        gt=-1,
+        description="The forecast's covariance counts 1 + zeta times in the gain, and there only: the "
+        "anomalies are not inflated, and perturbations have the observations' own errors. No unit; 0 is "
+        "enkf, 0.1 is a cautious choice. For the usual inflation of the forecast see 'inflation'.",
+    )
+    perturbations: Perturbations = "recentred"
+    inversion: InversionChoice = "exact_cholesky"
+    truncation: Truncation = 1.0
+
+    @model_validator(mode="after")
+    def _can_be_right(self) -> Self:
+        refuse(of_truncation(self.inversion, self.truncation))
+        return self
+
+
+class DenkfSettings(Section):
+    """Deterministic ensemble Kalman filter: anomalies by half the gain (Sakov and Oke, 2008)."""
+
+    kind: Literal["denkf"] = Field(
+        description="Deterministic ensemble Kalman filter: the mean is updated with the gain, the anomalies "
+        "with half of it, and nothing is drawn."
+    )
+
+
+class EtkfSettings(Section):
+    """Ensemble transform Kalman filter with the symmetric root (Hunt, Kostelich and Szunyogh, 2007)."""
+
+    kind: Literal["etkf"] = Field(description="Ensemble transform Kalman filter, symmetric root.")
+    rotation: Literal["none", "random"] = Field(
+        default="none",
+        description="random: after each update the anomalies are mixed by a random rotation that keeps mean "
+        "and covariance, which breaks up the outliers that deterministic filters grow where models are not "
+        "linear (Sakov and Oke, 2008, Monthly Weather Review). It costs nothing, but members lose their "
+        "identity: none where each should stay near itself.",
+    )
+
+
+class EnsrfSettings(Section):
+    """Serial square-root filter (Whitaker and Hamill, 2002)."""
+
+    kind: Literal["ensrf"] = Field(
+        description="Serial square-root filter: one observation after the other, in the order in which they "
+        "are listed."
+    )
+
+
+class EakfSettings(Section):
+    """Ensemble adjustment Kalman filter (Anderson, 2003)."""
+
+    kind: Literal["eakf"] = Field(
+        description="Ensemble adjustment Kalman filter: one observation after the other, in the order in "
+        "which they are listed; the same numbers as ensrf by other formulas."
+    )
+
+
+class LetkfSettings(Section):
+    """Local ensemble transform Kalman filter (Hunt, Kostelich and Szunyogh, 2007)."""
+
+    kind: Literal["letkf"] = Field(
+        description="Local ensemble transform Kalman filter: an analysis of its own for each number, with "
+        "the observations in its reach; needs 'localization' with tapers: observation_error."
+    )
+
+
+class EnkfNSettings(Section):
+    """Finite-size ensemble Kalman filter: it finds its inflation by itself (Bocquet, 2011)."""
+
+    kind: Literal["enkf_n"] = Field(
+        description="Finite-size ensemble Kalman filter (EnKF-N): no inflation needs to be tuned for what a "
+        "small ensemble gets wrong."
+    )
+    hyperprior: Literal["mode_corrected", "jeffreys"] = Field(
+        default="mode_corrected",
+        description="What is believed of the forecast's true mean and covariance before the innovation is "
+        "seen: jeffreys, nothing (Bocquet and Sakov, 2012), which inflates even where nothing is learnt; "
+        "mode_corrected leaves the forecast as it is there (Bocquet, Raanes and Hannart, 2015).",
+    )
+    certainty: Positive = Field(
+        default=1.0,
+        description="Only for mode_corrected: 1 for members like independent draws, 2 or so for those of a "
+        "smooth, nearly linear model; the greater, the less the innovation changes the inflation. No unit.",
+    )
+    root: Literal["hessian", "inflated"] = Field(
+        default="hessian",
+        description="Whose inverse root the posterior's anomalies are: hessian, that of the cost at its "
+        "minimum; inflated, that of the transform filter of the inflated forecast.",
+    )
+
+    @model_validator(mode="after")
+    def _can_be_right(self) -> Self:
+        if self.hyperprior == "jeffreys" and self.certainty != 1.0:
+            what = "the hyperprior of Jeffreys has no certainty"
+            refuse([Problem("certainty", what, self.certainty, "1.0, or hyperprior: mode_corrected")])
+        return self
+
+
+FilterSettings = (
+    EnkfSettings
+    | GainInflatedEnkfSettings
+    | DenkfSettings
+    | EtkfSettings
+    | EnsrfSettings
+    | EakfSettings
+    | LetkfSettings
+    | EnkfNSettings
+)
+"""The filters there are, told apart by ``kind``."""
