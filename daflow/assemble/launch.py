@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from distributed import Client
 
-from daflow.assemble.build import model_of, observed_of, plan_of, policy_of, store_of, uses_watchdog
+from daflow.assemble.branching import plan_for, store_for
+from daflow.assemble.build import model_of, observed_of, policy_of, uses_watchdog
 from daflow.assemble.environment import differences, environment
 from daflow.assemble.folder import RunFolder, write_resolved
 from daflow.assemble.worker import work
@@ -26,7 +28,7 @@ from daflow.execution.pools import DaskPool
 from daflow.execution.under_way import begun, forget_marks
 from daflow.execution.watchdog import hung
 from daflow.names import Status
-from daflow.ports import Observations
+from daflow.ports import Observations, Store
 from daflow.records import Outcome, Task
 from daflow.runs import facts
 from daflow.runs.decide import Stop
@@ -35,6 +37,7 @@ from daflow.runs.facts import Fact, Progress, fold
 from daflow.runs.journal import Journal, last_fact, whole_facts
 from daflow.runs.lease import Lease
 from daflow.storage import ZarrStore
+from daflow.storage.branch_store import BranchStore
 from daflow.storage.files import make_folder, remove_partials
 
 Watch = Callable[[Fact, Progress], None]
@@ -47,7 +50,9 @@ def ignore(fact: Fact, progress: Progress) -> None:
     """Watch nothing."""
 
 
-def drive(run: RunFolder, watch: Watch = ignore, *, retry_failed: bool = False) -> Stop:
+def drive(
+    run: RunFolder, watch: Watch = ignore, *, retry_failed: bool = False, pause: int | None = None
+) -> Stop:
     """Drive a run from where it stands until it stops, and say why it did.
 
     Parameters
@@ -58,6 +63,8 @@ def drive(run: RunFolder, watch: Watch = ignore, *, retry_failed: bool = False) 
         Called with every new fact and where the run stands then.
     retry_failed
         Whether members that failed in the stage that is not settled yet get new attempts.
+    pause
+        The step after whose update the run is laid down; ``None``: it goes to its end.
 
     Raises
     ------
@@ -80,7 +87,7 @@ def drive(run: RunFolder, watch: Watch = ignore, *, retry_failed: bool = False) 
             journal.append(fact)
             progress.take(fact)
             watch(fact, progress)
-            plan, group = plan_of(run.workflow, run.layout), run.workflow.execution.group
+            plan, group = replace(plan_for(run), pause=pause), run.workflow.execution.group
             return Driver(
                 plan,
                 policy_of(run.workflow),
@@ -106,16 +113,17 @@ def _stands(run: RunFolder) -> tuple[Progress, int]:
             gc.enable()
 
 
-def _ready_store(run: RunFolder) -> ZarrStore:
+def _ready_store(run: RunFolder) -> ZarrStore | BranchStore:
     """Return the store with all that the first task needs; making it again changes nothing."""
-    store = store_of(run.workflow, run.folder, run.layout)
+    store = store_for(run)
     make_folder(store.root)
     remove_partials(store.root)
     remove_partials(run.folder / "receipts")
     remove_partials(run.folder / "work" / "kept")
     forget_marks(run.folder)
     store.create_step(0)
-    if isinstance(run.workflow.observations, FileObservations):
+    # A branch has the observations that its parent read.
+    if isinstance(store, ZarrStore) and isinstance(run.workflow.observations, FileObservations):
         observed = observed_of(run.workflow, model_of(run.workflow))
         if isinstance(observed, Observations):
             store.write_observations(observed)
@@ -173,7 +181,7 @@ def _much_to_read(journal: Path) -> bool:
 
 
 @contextmanager
-def _pool(run: RunFolder, store: ZarrStore, client: Callable[[], Client]) -> Iterator[DaskPool]:
+def _pool(run: RunFolder, store: Store, client: Callable[[], Client]) -> Iterator[DaskPool]:
     workers = client()
     _check_workers(run, workers)
     pool = DaskPool(workers, partial(work, str(run.folder)), _Witness(run, store))
@@ -206,7 +214,7 @@ def _check_workers(run: RunFolder, client: Client) -> None:
 class _Witness:
     """Reads from the run's folder what became of tasks whose worker died."""
 
-    def __init__(self, run: RunFolder, store: ZarrStore) -> None:
+    def __init__(self, run: RunFolder, store: Store) -> None:
         self._run, self._store = run, store
 
     def begun(self, tasks: Sequence[Task]) -> Task | None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import xarray as xr
 
-from daflow.assemble.build import plan_of, store_of
+from daflow.assemble.branching import branch_folders, plan_for, store_for
 from daflow.assemble.contents import report_contents
 from daflow.assemble.folder import RunFolder, make_run, open_folder
 from daflow.assemble.launch import Watch, drive, ignore
@@ -24,6 +24,7 @@ from daflow.runs.facts import Progress, fold
 from daflow.runs.journal import read_journal
 from daflow.runs.lease import read_holder
 from daflow.runs.status import RunStatus, status_of
+from daflow.storage.branch_store import root_of
 
 READ_BYTES: Final = 2**22
 """Chunks smaller than this are read several members a task, as many as make it up: tasks cost, too."""
@@ -43,8 +44,8 @@ class Run:
     def __init__(self, made: RunFolder) -> None:
         self._made = made
         self._layout = made.layout
-        self._plan = plan_of(made.workflow, self._layout)
-        self._store = store_of(made.workflow, made.folder, self._layout)
+        self._plan = plan_for(made)
+        self._store = store_for(made)
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r}): {self.status().state}"
@@ -83,6 +84,13 @@ class Run:
             Whether members that failed in the stage that is not settled yet get new attempts.
         """
         return drive(self._made, watch, retry_failed=retry_failed)
+
+    def branches(self) -> dict[str, Run]:
+        """Return other analyses that were tried on this run's forecasts (``daflow analyse``), by name.
+
+        Each is a run: its steps up to the analysis are this one's.
+        """
+        return {name: open_run(folder) for name, folder in branch_folders(self._made).items()}
 
     def parameters(self, step: int = -1) -> xr.Dataset:
         """Return the parameters of a step: ``(member, ...)`` with each variable's own dimensions.
@@ -199,7 +207,9 @@ class Run:
         )
 
     def _open(self, group: str) -> xr.Dataset:
-        opened: xr.Dataset = xr.open_zarr(self._store.root, group=group, consolidated=False, chunks=None)
+        opened: xr.Dataset = xr.open_zarr(
+            root_of(self._store, group), group=group, consolidated=False, chunks=None
+        )
         return opened.map(_in_tasks, keep_attrs=True)
 
     def _unstacked(self, stacked: xr.DataArray) -> xr.Dataset:

@@ -9,6 +9,7 @@ from threading import Lock
 
 from threadpoolctl import threadpool_limits
 
+from daflow.assemble.branching import bench_for
 from daflow.assemble.build import bench_of
 from daflow.assemble.folder import open_folder
 from daflow.execution.carry_out import carry_out_all
@@ -30,7 +31,7 @@ def _built(folder: str) -> Workbench:
     # One BLAS thread a task: more would spin on each other, and change the last bits.
     threadpool_limits(1)
     run = open_folder(Path(folder))
-    return bench_of(run.workflow, run.folder, run.n_obs)
+    return bench_for(run, bench_of(run.workflow, run.folder, run.n_obs))
 
 
 def work(folder: str, tasks: Sequence[Task]) -> list[Outcome]:

@@ -211,13 +211,13 @@ def init(
 
 
 def _drive(made: Any, *, retry_failed: bool = False) -> None:
-    from daflow.assemble.build import plan_of
+    from daflow.assemble.branching import plan_for
     from daflow.assemble.launch import drive
     from daflow.cli.progress import watching
 
     # A batch system ends a job with SIGTERM: leave as on Ctrl-C, with the journal closed.
     signal.signal(signal.SIGTERM, _interrupt)
-    with watching(plan_of(made.workflow, made.layout), Console()) as watch:
+    with watching(plan_for(made), Console()) as watch:
         stop = drive(made, watch, retry_failed=retry_failed)
     if stop.kind == "finished":
         typer.echo(f"finished; report: {daflow.open_run(made.folder).report()}")

@@ -58,6 +58,13 @@ class BranchStore:
             return self.root
         return root_of(self._parent, group)
 
+    @property
+    def forecasts(self) -> BranchStore:
+        """This store, whose members and slices are those after the forecast of a step: a filter's."""
+        store = BranchStore(self._own.forecasts, self._parent.forecasts, self._step)
+        store._writer = self._writer.forecasts
+        return store
+
     def create_step(self, step: int) -> None:
         """Make the arrays of a step; those of the parent's steps are there."""
         if step > self._step:
