@@ -18,6 +18,7 @@
         ├── ModelTimeout            the model took longer than the policy allows
         ├── MemberLost              the model was ended from outside: memory, walltime, an operator
         └── OutputInvalid           the model finished, but what it wrote cannot be used
+            └── PredictionsMissing      some of it is NaN, which the policy may allow
 """
 
 from __future__ import annotations
@@ -113,3 +114,23 @@ class MemberLost(MemberError):  # noqa: N818 - the same
 
 class OutputInvalid(MemberError):  # noqa: N818 - the same
     """The model finished, but what it wrote cannot be used."""
+
+
+class PredictionsMissing(OutputInvalid):
+    """Some predictions are NaN and the others are sound.
+
+    Parameters
+    ----------
+    predicted : (n_obs,)
+        What there is; ``None`` once the error has travelled between processes.
+    """
+
+    def __init__(self, predicted: Any, what: str, **notes: Any) -> None:
+        super().__init__(what, **notes)
+        self.predicted = predicted
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel as words: numbers go through the store."""
+        return OutputInvalid.__reduce__(
+            OutputInvalid(self.what, got=self.got, allowed=self.allowed, do=self.do)
+        )

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
-import numpy as np
-
-from daflow.errors import DaflowError, OutputInvalid, StoreError
+from daflow.errors import DaflowError, PredictionsMissing, StoreError
+from daflow.execution.answers import usable
 from daflow.execution.watchdog import watchdog
-from daflow.execution.workbench import Stopwatch, Workbench
+from daflow.execution.workbench import Stopwatch, View, Workbench
 from daflow.names import TRUTH, Phase
 from daflow.numerics.arrays.random import model_seed
 from daflow.ports import FloatArray, MemberInput, ObservationTable, Store
@@ -22,15 +22,18 @@ from daflow.records import Task, Variable
 Doing = Callable[[Workbench, Task, Stopwatch], str]
 """What an attempt does; it returns a checksum of what it wrote."""
 
-MAX_NAMED = 5
-"""How many bad observations an error names."""
+
+NO_VIEWS: Final[Mapping[str, View]] = MappingProxyType({})
 
 
 class StoredParameters(Mapping[str, FloatArray]):
     """A member's variables, each read from the store when it is first asked for."""
 
-    def __init__(self, store: Store, step: int, member: int, watch: Stopwatch) -> None:
+    def __init__(
+        self, store: Store, step: int, member: int, watch: Stopwatch, views: Mapping[str, View] = NO_VIEWS
+    ) -> None:
         self._store, self._step, self._member, self._watch = store, step, member, watch
+        self._views = views
         self._variables: dict[str, Variable] = {v.name: v for v in store.layout.variables}
         self._loaded: dict[str, FloatArray] = {}
 
@@ -39,7 +42,8 @@ class StoredParameters(Mapping[str, FloatArray]):
             variable = self._variables[name]
             with self._watch.on("read"):
                 values = self._store.read_member(self._step, self._member, variable.start, variable.stop)
-            self._loaded[name] = values.reshape(variable.shape)
+            seen = values.reshape(variable.shape)
+            self._loaded[name] = self._views[name](seen) if name in self._views else seen
         return self._loaded[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -61,7 +65,7 @@ class AttemptInput(MemberInput):
     _work_dir: Path | None
 
     def __init__(self, bench: Workbench, task: Task, table: ObservationTable, watch: Stopwatch) -> None:
-        parameters = StoredParameters(bench.store, task.step, task.index, watch)
+        parameters = StoredParameters(bench.store, task.step, task.index, watch, bench.views)
         given: dict[str, object] = {"member": task.index, "step": task.step, "parameters": parameters}
         given |= {"observations": table, "task": task, "_folder": bench.folder, "_root_seed": bench.seed}
         for name, value in (given | {"_seed": None, "_log_dir": None, "_work_dir": None}).items():
@@ -162,9 +166,7 @@ def _end_of_lot(
     watch: Stopwatch,
 ) -> str:
     watch.lend(share)
-    if isinstance(result, DaflowError):
-        raise result
-    return _keep(bench, task, watch, _checked(result, bench.store.layout.n_obs))
+    return _keep(bench, task, watch, usable(result, bench.questions, bench.missing))
 
 
 def _keep(bench: Workbench, task: Task, watch: Stopwatch, predicted: FloatArray) -> str:
@@ -205,27 +207,11 @@ def _run_model(bench: Workbench, task: Task, table: ObservationTable, watch: Sto
     limit = nullcontext() if bench.timeout is None else watchdog(bench.timeout, given.log_dir)
     try:
         with watch.on("model"), limit:
-            predicted = bench.model.forecast(given)
+            answer: FloatArray | DaflowError = bench.model.forecast(given)
+    except PredictionsMissing as error:
+        answer = error
     finally:
         given.tidy()
     watch.figures["model_seconds"] -= watch.figures.get("read_seconds", 0.0)
-    return _checked(predicted, len(table["name"]))
-
-
-def _checked(answer: FloatArray, n_obs: int) -> FloatArray:
-    predicted = np.asarray(answer, dtype=np.float64)
-    if predicted.shape != (n_obs,):
-        raise OutputInvalid(
-            "the model's predictions have the wrong shape",
-            got=predicted.shape,
-            allowed=f"({n_obs},): one number an observation",
-        )
-    bad = np.flatnonzero(~np.isfinite(predicted))
-    if bad.size:
-        named = ", ".join(f"{i}: {predicted[i]}" for i in bad[:MAX_NAMED])
-        raise OutputInvalid(
-            "the model's predictions are not finite",
-            got=f"{bad.size} of {n_obs}, the first ones {named}",
-            allowed="finite numbers",
-        )
-    return predicted
+    # A truth is observed as it is: nothing of it may be missing.
+    return usable(answer, table, None if task.index == TRUTH else bench.missing)

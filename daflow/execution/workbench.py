@@ -37,6 +37,10 @@ def carried_of(step: int, where: StateSlice) -> str:
     return f"step={step}/carried/slice={where.index:05d}"
 
 
+View = Callable[[FloatArray], FloatArray]
+"""Turns a variable as it is updated into what a model sees, of the same shape."""
+
+
 class Prior(Protocol):
     """Where members come from."""
 
@@ -87,8 +91,12 @@ class Workbench:
         The key of each stage's inputs.
     twin
         ``None`` where the observations come from a file.
+    views
+        Variable -> what a model sees of it, where that is not the variable as it is updated.
     timeout
         Seconds that a forecast may take; ``None`` where the model keeps time itself, or nobody does.
+    missing
+        The share of its predictions that a member may miss; ``None``: none, and one that does is invalid.
     """
 
     folder: Path
@@ -101,6 +109,8 @@ class Workbench:
     keys: Mapping[tuple[Phase, int], str]
     twin: Twin | None = None
     timeout: float | None = None
+    missing: float | None = None
+    views: Mapping[str, View] = field(default_factory=dict)
     _kept: dict[str, Any] = field(default_factory=dict)
 
     def writing_to(self, store: Store) -> Workbench:

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from daflow.errors import OutputInvalid
+from daflow.errors import OutputInvalid, PredictionsMissing
 from daflow.ports import FloatArray, ObservationTable
 
 _NAMED_ROWS: Final = 5
@@ -33,6 +33,8 @@ def checked_predictions(values: object, observations: ObservationTable, source: 
     ------
     daflow.errors.OutputInvalid
         They are not real numbers, not one for each observation, or not finite.
+    daflow.errors.PredictionsMissing
+        Some are NaN, and the others finite: the run's policy may allow it.
     """
     n_obs = count_observations(observations)
     try:
@@ -56,9 +58,10 @@ def checked_predictions(values: object, observations: ObservationTable, source: 
     bad = np.flatnonzero(~np.isfinite(predicted))
     if bad.size:
         shown = ", ".join(f"{describe_row(observations, int(i))}: {predicted[i]}" for i in bad[:_NAMED_ROWS])
-        raise OutputInvalid(
-            f"{source}: {bad.size} of {n_obs} predictions are not finite",
-            got=shown + (", ..." if bad.size > _NAMED_ROWS else ""),
-            allowed="finite numbers",
-        )
+        notes = {"got": shown + (", ..." if bad.size > _NAMED_ROWS else ""), "allowed": "finite numbers"}
+        what = f"{source}: {bad.size} of {n_obs} predictions are not finite"
+        if np.isinf(predicted).any():
+            raise OutputInvalid(what, **notes)
+        cure = "mend the output; or say in policy.missing_predictions what follows where some are missing"
+        raise PredictionsMissing(predicted, what, **notes, do=cure)
     return predicted
