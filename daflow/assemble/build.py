@@ -13,12 +13,19 @@ from daflow.assemble.keys import stage_keys
 from daflow.assemble.methods import method_of, n_steps_of, surveys
 from daflow.config.external_models import CommandSettings
 from daflow.config.observations import TwinObservations
-from daflow.config.parameters import LogitTransform, LogTransform, NormalScoreTransform, ParameterSettings
+from daflow.config.parameters import (
+    LogitTransform,
+    LogTransform,
+    NormalScoreTransform,
+    ParameterSettings,
+    TriangularTransform,
+)
+from daflow.config.priors import GaussianFieldPrior, NormalPrior
 from daflow.config.schema import Workflow
 from daflow.errors import ConfigError
 from daflow.execution.prior import ParameterPrior
 from daflow.execution.twin import TwinObserver
-from daflow.execution.workbench import Margins, Workbench
+from daflow.execution.workbench import Margins, View, Workbench
 from daflow.inputs.observations import read_observations
 from daflow.models import (
     EnergyBalance,
@@ -34,6 +41,7 @@ from daflow.models.callable import Callable as CallableModel
 from daflow.models.command import Command
 from daflow.names import Status
 from daflow.numerics.priors import transforms
+from daflow.numerics.priors.facies import Facies
 from daflow.ports import Model, Observations, ObservationTable
 from daflow.records import Layout
 from daflow.runs.decide import Plan, Policy
@@ -155,10 +163,24 @@ def _transform(parameter: ParameterSettings, dtype: str) -> transforms.Transform
             return transforms.Log(dtype)
         case LogitTransform(lower=lower, upper=upper):
             return transforms.Logit(lower, upper, dtype)
+        case TriangularTransform(lower=lower, mode=mode, upper=upper):
+            return transforms.TriangularScore(lower, mode, upper, dtype)
         case NormalScoreTransform():
             return transforms.NormalScore()
         case _:
             return transforms.Identity()
+
+
+def views_of(parameters: Mapping[str, ParameterSettings]) -> dict[str, View]:
+    """Return what models see of variables that they do not see as they are."""
+    views: dict[str, View] = {}
+    for name, parameter in parameters.items():
+        prior = parameter.prior
+        if parameter.facies is not None and isinstance(prior, GaussianFieldPrior | NormalPrior):
+            values = tuple(each.value for each in parameter.facies)
+            shares = tuple(each.share for each in parameter.facies)
+            views[name] = Facies(values, shares, prior.mean, prior.std).of
+    return views
 
 
 def bench_of(workflow: Workflow, folder: Path, n_obs: int) -> Workbench:
@@ -179,6 +201,7 @@ def bench_of(workflow: Workflow, folder: Path, n_obs: int) -> Workbench:
         plan_of(workflow, layout).keys,
         twin if isinstance(twin, TwinObserver) else None,
         timeout,
+        views=views_of(workflow.parameters),
     )
 
 

@@ -39,10 +39,12 @@ def stage_keys(workflow: Workflow, n_steps: int, *, surveys: bool = False) -> di
         name: {key: parameter.pop(key) for key in ("transform", "clip")}
         for name, parameter in plain["parameters"].items()
     }
+    facies = {name: seen for name, each in plain["parameters"].items() if (seen := each.pop("facies"))}
+    model = [plain["model"], facies] if facies else plain["model"]
     prior = digest([FORMAT, plain["seed"], members, plain["parameters"], layout])
     cycling = [] if workflow.cycling is None else [plain["cycling"]]
-    truth = digest([prior, plain["model"], plain["observations"], *cycling])
-    inversion = [plain["method"], plain["localization"]]
+    truth = digest([prior, model, plain["observations"], *cycling])
+    inversion = [plain["method"], plain["localization"], *_inflation(plain["inflation"])]
     keys: dict[Stage, str] = {
         (Phase.COORDINATES, 0): digest([FORMAT, layout, plain["parameters"]]),
         (Phase.TRUTH, 0): truth,
@@ -50,7 +52,7 @@ def stage_keys(workflow: Workflow, n_steps: int, *, surveys: bool = False) -> di
     }
     before = digest([prior, truth])
     for step in range(n_steps + 1):
-        keys[Phase.FORECAST, step] = digest([before, plain["model"]])
+        keys[Phase.FORECAST, step] = digest([before, model])
         keys[Phase.PREPARE, step] = digest([keys[Phase.FORECAST, step], inversion])
         known = [keys[Phase.PREPARE, step], margins]
         if surveys:
@@ -58,3 +60,9 @@ def stage_keys(workflow: Workflow, n_steps: int, *, surveys: bool = False) -> di
             keys[Phase.CONCLUDE, step] = digest([*known, "conclude"])
         keys[Phase.UPDATE, step] = before = digest(known)
     return keys
+
+
+def _inflation(plain: Any) -> list[Any]:
+    """Return the list of inflations in a list, or nothing: one alone is a list of one."""
+    many = plain if isinstance(plain, list) else [plain]
+    return [] if many in ([], ["none"]) else [many]

@@ -9,8 +9,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from daflow.config.grids import Count
-from daflow.config.priors import ArrayPrior, GaussianFieldPrior, PriorSettings, out_of_order
+from daflow.config.priors import GaussianFieldPrior, NormalPrior, PriorSettings, out_of_order
 from daflow.config.section import Name, Problem, Section, refuse
+from daflow.numerics.priors.facies import SUM_TOLERANCE
 
 
 class IdentityTransform(Section):
@@ -38,6 +39,29 @@ class LogitTransform(Section):
         return self
 
 
+class TriangularTransform(Section):
+    """Updated as the standard normal of its place in a triangular distribution."""
+
+    kind: Literal["triangular"] = Field(
+        default="triangular",
+        description="Updated as the standard normal that has as much probability below it as the value has "
+        "under a triangular distribution: it stays between the bounds, and keeps away from them.",
+    )
+    lower: float = Field(description="The lower bound, in the variable's unit.")
+    mode: float = Field(description="The likeliest value, in the variable's unit.")
+    upper: float = Field(description="The upper bound, in the variable's unit.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        refuse(self._problems())
+        return self
+
+    def _problems(self) -> Iterator[Problem]:
+        yield from out_of_order(lower=self.lower, upper=self.upper)
+        if self.lower < self.upper and not self.lower <= self.mode <= self.upper:
+            yield Problem("mode", "lies outside the bounds", self.mode, f"{self.lower} to {self.upper}")
+
+
 class NormalScoreTransform(Section):
     """Updated as the normal score of its rank among the members, number by number."""
 
@@ -45,7 +69,8 @@ class NormalScoreTransform(Section):
 
 
 TransformSettings = Annotated[
-    IdentityTransform | LogTransform | LogitTransform | NormalScoreTransform, Field(discriminator="kind")
+    IdentityTransform | LogTransform | LogitTransform | TriangularTransform | NormalScoreTransform,
+    Field(discriminator="kind"),
 ]
 
 
@@ -70,6 +95,13 @@ class ClipSettings(Section):
         yield from out_of_order(lower=self.lower, upper=self.upper)
 
 
+class Facies(Section):
+    """A category that a model sees where a field lies in a part of its range."""
+
+    value: float = Field(description="What the category is to the model: a code, or a property's value.")
+    share: float = Field(gt=0, le=1, description="The share of the field that it has on average, 0 to 1.")
+
+
 class ParameterSettings(Section):
     """A variable: its place, its prior, and how it is updated. Without grid and shape it is one number."""
 
@@ -87,10 +119,17 @@ class ParameterSettings(Section):
     clip: ClipSettings | None = Field(
         default=None, description="Bounds to clip to after an update; null: none."
     )
+    facies: tuple[Facies, ...] | None = Field(
+        default=None,
+        min_length=2,
+        description="What models see in the place of a Gaussian field: the category of each part of its "
+        "range, from low to high; the shares sum up to 1. The field itself is what is updated, and stays "
+        "Gaussian. null: models see the variable itself.",
+    )
 
     @model_validator(mode="after")
     def _place_and_prior_agree(self) -> Self:
-        refuse([*self._place_problems(), *self._transform_problems()])
+        refuse([*self._place_problems(), *self._transform_problems(), *self._facies_problems()])
         return self
 
     def _place_problems(self) -> Iterator[Problem]:
@@ -111,12 +150,12 @@ class ParameterSettings(Section):
     def _transform_problems(self) -> Iterator[Problem]:
         if isinstance(self.transform, LogTransform):
             lower, upper = 0.0, inf
-        elif isinstance(self.transform, LogitTransform):
+        elif isinstance(self.transform, LogitTransform | TriangularTransform):
             lower, upper = self.transform.lower, self.transform.upper
         else:
             return
         # An array's values are not known here: they are checked when they are read.
-        if isinstance(self.prior, ArrayPrior):
+        if self.prior.bounds is None:
             return
         smallest, largest = self.prior.bounds
         inside = lower < smallest and largest < upper
@@ -127,3 +166,13 @@ class ParameterSettings(Section):
             got = f"{smallest:g} to {largest:g}"
             cure = f"a prior within {lower:g} to {upper:g}, or another transform"
             yield Problem("transform.kind", what, got, cure)
+
+    def _facies_problems(self) -> Iterator[Problem]:
+        if self.facies is None:
+            return
+        if not isinstance(self.prior, GaussianFieldPrior | NormalPrior):
+            what = "are cut from a Gaussian prior's range"
+            yield Problem("facies", what, self.prior.kind, "prior.kind: gaussian_field | normal")
+        total = sum(each.share for each in self.facies)
+        if abs(total - 1) > SUM_TOLERANCE:
+            yield Problem("facies", "the shares do not sum up to 1", f"{total:.10g}", "1 within 1e-8")

@@ -226,6 +226,54 @@ class ArrayPrior(Section):
         return self
 
 
+class ClimatologyPrior(Section):
+    """States of a long run, or of a record: drawn, or combined."""
+
+    kind: Literal["climatology"] = Field(default="climatology", description="From snapshots in a file.")
+    file: InputPath = Field(
+        description="A .npz, .npy, netCDF (.nc) or zarr (.zarr) file or folder with one snapshot along the "
+        "array's first axis."
+    )
+    array: str | None = Field(
+        default=None, min_length=1, description="The array's name in the file; null: the variable's name."
+    )
+    draw: Literal["snapshots", "gaussian"] = Field(
+        default="gaussian",
+        description="snapshots: each member is one of them, each once at most; gaussian: their mean and "
+        "a random combination of their departures, which has their covariance. Variables that are drawn "
+        "alike are of the same moment, or have the same weights: what is between them stays.",
+    )
+    scale: Positive = Field(
+        default=1.0, description="What the departures from the mean are multiplied by. No unit."
+    )
+
+    @property
+    def bounds(self) -> Bounds | None:
+        """Not known before the file is read."""
+        return None
+
+    @model_validator(mode="after")
+    def _snapshots_stay_what_they_are(self) -> Self:
+        if self.draw == "snapshots" and self.scale != 1.0:
+            refuse([Problem("scale", "is for draw: gaussian only", self.scale, "1.0")])
+        return self
+
+
+class DesignPrior(Section):
+    """A design matrix: a table with a column a variable and a row a member."""
+
+    kind: Literal["design"] = Field(default="design", description="A column of a table, one row a member.")
+    file: InputPath = Field(description="A .csv, netCDF (.nc) or zarr (.zarr) table; a csv has a header.")
+    column: str | None = Field(
+        default=None, min_length=1, description="The column's name; null: the variable's name."
+    )
+
+    @property
+    def bounds(self) -> Bounds | None:
+        """Not known before the file is read."""
+        return None
+
+
 PriorSettings = Annotated[
     NormalPrior
     | LognormalPrior
@@ -234,6 +282,8 @@ PriorSettings = Annotated[
     | TriangularPrior
     | ConstantPrior
     | GaussianFieldPrior
-    | ArrayPrior,
+    | ArrayPrior
+    | ClimatologyPrior
+    | DesignPrior,
     Field(discriminator="kind"),
 ]

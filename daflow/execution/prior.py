@@ -20,7 +20,9 @@ from daflow.config.observations import ArrayTruth, DrawnTruth
 from daflow.config.parameters import ParameterSettings
 from daflow.config.priors import (
     ArrayPrior,
+    ClimatologyPrior,
     ConstantPrior,
+    DesignPrior,
     GaussianFieldPrior,
     LognormalPrior,
     NormalPrior,
@@ -29,6 +31,7 @@ from daflow.config.priors import (
     UniformPrior,
 )
 from daflow.errors import DataError, InputError
+from daflow.execution.climatology import open_climatology, open_design
 from daflow.execution.realizations import open_realizations, open_truth
 from daflow.names import TRUTH, Purpose
 from daflow.numerics.arrays.random import standard_normals
@@ -217,6 +220,12 @@ def _source(variable: Variable, settings: ParameterSettings, n_members: int, see
                 return open_realizations(variable, settings, prior, n_members)
             case GaussianFieldPrior():
                 return _field(variable, prior, stream)
+            case ClimatologyPrior():
+                # One stream for all variables: the state of one moment stays together.
+                same = _Stream(seed, f"climatology {prior.draw}")
+                return open_climatology(variable, settings, prior, n_members, same)
+            case DesignPrior():
+                return open_design(variable, settings, prior, n_members)
             case ConstantPrior():
                 return _Same(prior.value, variable.size)
             case _:

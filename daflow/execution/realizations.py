@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from daflow.config.observations import ArrayTruth
-from daflow.config.parameters import LogitTransform, LogTransform, ParameterSettings
+from daflow.config.parameters import LogitTransform, LogTransform, ParameterSettings, TriangularTransform
 from daflow.config.priors import ArrayPrior
 from daflow.errors import DataError
 from daflow.inputs.arrays import StoredArray, open_array
@@ -53,7 +53,7 @@ class Realizations:
         if self.logarithm:
             _refuse(where, values, ~(values > 0), "above 0: its logarithm is taken")
             values = np.log(values)
-        yield _checked(where, values, self.settings).ravel()
+        yield checked(where, values, self.settings).ravel()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class TrueArray:
         del member
         where = f"{self.array.label} (the truth, variable {self.variable.name!r})"
         values = self.array.whole().astype(np.float64).reshape(self.variable.shape)
-        yield _checked(where, values, self.settings).ravel()
+        yield checked(where, values, self.settings).ravel()
 
 
 def open_realizations(
@@ -89,7 +89,7 @@ def open_realizations(
         There is no such array, its rows do not have the variable's shape, or they are too few.
     """
     array = open_array(prior.file, prior.array, variable.name)
-    _check_shape(array, array.shape[1:] if array.shape else None, variable, "(n_rows, ...) with ")
+    check_shape(array, array.shape[1:] if array.shape else None, variable, "(n_rows, ...) with ")
     rows = prior.rows(n_members)
     if len(rows) < n_members:
         raise DataError("not one row a member", got=f"{len(rows)} rows", allowed=f"{n_members} members")
@@ -113,11 +113,11 @@ def open_truth(variable: Variable, settings: ParameterSettings, truth: ArrayTrut
         There is no such array, or it does not have the variable's shape.
     """
     array = open_array(truth.file, truth.arrays.get(variable.name), variable.name)
-    _check_shape(array, array.shape, variable, "")
+    check_shape(array, array.shape, variable, "")
     return TrueArray(variable, array, settings)
 
 
-def _check_shape(array: StoredArray, shape: tuple[int, ...] | None, variable: Variable, rows: str) -> None:
+def check_shape(array: StoredArray, shape: tuple[int, ...] | None, variable: Variable, rows: str) -> None:
     """Refuse a shape that is neither the variable's nor all its numbers in one line."""
     if shape in {variable.shape, (variable.size,)}:
         return
@@ -131,13 +131,13 @@ def _check_shape(array: StoredArray, shape: tuple[int, ...] | None, variable: Va
     )
 
 
-def _checked(where: str, values: FloatArray, settings: ParameterSettings) -> FloatArray:
+def checked(where: str, values: FloatArray, settings: ParameterSettings) -> FloatArray:
     """Return the values if they are finite and inside what the variable's transform can take."""
     _refuse(where, values, ~np.isfinite(values), "finite numbers")
     match settings.transform:
         case LogTransform():
             _refuse(where, values, values <= 0, "above 0: the variable is updated as its logarithm")
-        case LogitTransform(lower=lower, upper=upper):
+        case LogitTransform(lower=lower, upper=upper) | TriangularTransform(lower=lower, upper=upper):
             bad = (values <= lower) | (values >= upper)
             _refuse(where, values, bad, f"between {lower:g} and {upper:g}, the bounds of its transform")
         case _:

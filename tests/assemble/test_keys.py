@@ -30,6 +30,8 @@ EVERYTHING = {COORDINATES, TRUTH, PRIOR, FORECAST, PREPARE, UPDATE}
 FROM_THE_PRIOR_ON = EVERYTHING - {COORDINATES}
 LATER = {(Phase.FORECAST, 1), (Phase.PREPARE, 1), (Phase.UPDATE, 1), (Phase.FORECAST, 2)}
 
+FORECAST_ON = {FORECAST, PREPARE, UPDATE}
+
 TOUCHES = {
     # setting: the stages of step 0 whose keys change; all that comes later does wherever one of them does
     "name=other": set(),
@@ -38,6 +40,7 @@ TOUCHES = {
     "policy.min_members=3": set(),
     "storage.path=elsewhere": set(),
     "seed=2": FROM_THE_PRIOR_ON,
+    "parameters.start.facies=[{value: 1, share: 0.5}, {value: 2, share: 0.5}]": {TRUTH, *FORECAST_ON},
     "ensemble.size=7": FROM_THE_PRIOR_ON,
     "ensemble.exclude=[2]": FROM_THE_PRIOR_ON,
     "storage.slice_size=3": EVERYTHING,

@@ -97,6 +97,22 @@ BAD: list[tuple[str, str, str, list[str]]] = [
     ("lower: 0.5", "lower: .nan", "parameters.factor.prior.lower", ["a finite number"]),
     ("lower: 0.5", "lower: -.inf", "parameters.factor.prior.lower", ["a finite number"]),
     ("std: 1.0", "std: -1.0", "parameters.permeability.prior.std", ["above 0"]),
+    *(
+        ("  factor:\n", f"    {words}\n  factor:\n", f"parameters.permeability.{key}", cure)
+        for words, key, cure in (
+            ("facies: [{value: 1, share: 0.5}]", "facies", ["at least 2"]),
+            ("facies: [{value: 1, share: 0.5}, {value: 2, share: 0.6}]", "facies", ["1 within"]),
+            ("transform: {kind: triangular, lower: 3, mode: 9, upper: 5}", "transform.mode", ["3.0 to 5.0"]),
+            ("transform: {kind: triangular, lower: 5, mode: 4, upper: 3}", "transform.upper", ["above 5"]),
+            ("transform: {kind: triangular, lower: 1, mode: 4, upper: 7}", "transform.kind", ["1 to 7"]),
+        )
+    ),
+    (
+        "  factor:\n",
+        "  factor:\n    facies: [{value: 1, share: 0.5}, {value: 2, share: 0.5}]\n",
+        "parameters.factor.facies",
+        ["gaussian_field"],
+    ),
     ("std: 1.0", "std: '1.0'", "parameters.permeability.prior.std", ["a number", "'1.0'"]),
     ("std: 1.0", "std: null", "parameters.permeability.prior.std", ["a number", "nothing"]),
     (

@@ -7,6 +7,7 @@ from daflow.execution.member import StoredParameters, log_files, log_folder
 from daflow.execution.workbench import Stopwatch
 from daflow.names import TRUTH, Phase, Status
 from daflow.numerics.arrays.random import model_seed
+from daflow.numerics.priors.facies import Facies
 from daflow.records import Task
 from tests.contracts.toy_run import SEED, Model, ToyRun
 
@@ -100,6 +101,15 @@ def test_that_variables_are_read_when_they_are_first_asked_for_and_once(tmp_path
     assert "read_seconds" in watch.figures
     with pytest.raises(KeyError):
         parameters["no such variable"]
+
+
+def test_that_a_model_sees_the_categories_of_a_field_and_the_store_the_field(tmp_path):
+    run = ToyRun(tmp_path)
+    view = Facies((7.0, 9.0), (0.5, 0.5), mean=8.0).of
+    run.store.write_member(0, 1, [np.arange(11.0)])
+    parameters = StoredParameters(run.store, 0, 1, Stopwatch(), {"shift": view})
+    np.testing.assert_array_equal(parameters["shift"], [7, 7, 9, 9, 9])
+    np.testing.assert_array_equal(parameters["perm"], np.arange(6.0))
 
 
 def test_that_the_truth_is_drawn_forecast_and_observed(tmp_path):

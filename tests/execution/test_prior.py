@@ -11,7 +11,9 @@ from daflow.config.observations import ArrayTruth, DrawnTruth
 from daflow.config.parameters import LogitTransform, LogTransform, ParameterSettings
 from daflow.config.priors import (
     ArrayPrior,
+    ClimatologyPrior,
     ConstantPrior,
+    DesignPrior,
     GaussianFieldPrior,
     LognormalPrior,
     NormalPrior,
@@ -20,6 +22,7 @@ from daflow.config.priors import (
     UniformPrior,
 )
 from daflow.errors import ConfigError, DataError
+from daflow.execution import climatology
 from daflow.execution import prior as module
 from daflow.execution.prior import ParameterPrior
 from daflow.names import TRUTH
@@ -71,6 +74,8 @@ def parameters(tmp_path):
         "peak": variable(TriangularPrior(lower=0, mode=1, upper=4), shape=(2, 2)),
         "fixed": variable(ConstantPrior(value=7.5), shape=(4,)),
         "facies": variable(ArrayPrior(file=saved(tmp_path), truth=11), grid="reservoir"),
+        "ocean": variable(ClimatologyPrior(file=saved(tmp_path)), grid="reservoir"),
+        "ice": variable(ClimatologyPrior(file=saved(tmp_path), draw="snapshots"), grid="reservoir"),
     }
 
 
@@ -345,3 +350,59 @@ def test_that_a_true_array_is_checked(tmp_path):
     np.savez(truth.file, other=REALIZATIONS[0], another=REALIZATIONS[0])
     with pytest.raises(DataError, match="no array 'perm'"):
         prior_of(some, truth=truth)
+
+
+def test_that_snapshots_are_drawn_each_once_and_of_one_moment_in_all_variables(tmp_path):
+    prior = ClimatologyPrior(file=saved(tmp_path), draw="snapshots")
+    twice = {"a": variable(prior, grid="reservoir"), "b": variable(prior, grid="reservoir")}
+    members = [member_of(prior_of(twice, 11), member) for member in (*range(11), TRUTH)]
+    rows = []
+    for values in members:
+        np.testing.assert_array_equal(values[:48], values[48:])
+        rows.append(int(np.flatnonzero((REALIZATIONS.reshape(12, -1) == values[:48]).all(axis=1))[0]))
+    assert sorted(rows) == list(range(12))
+    assert rows != sorted(rows)
+
+
+def test_that_combinations_have_the_mean_and_the_covariance_of_the_snapshots(tmp_path):
+    snapshots = np.random.default_rng(5).standard_normal((30, 3)) @ np.triu(np.ones((3, 3))) + 4.0
+    prior = {"a": variable(ClimatologyPrior(file=saved(tmp_path, snapshots), scale=0.5), shape=(3,))}
+    n = 20_000
+    drawn = prior_of(prior, n)
+    members = np.array([member_of(drawn, member) for member in range(n)])
+    expected = 0.25 * np.cov(snapshots.T)
+    # Five standard deviations of a sample's moments.
+    assert np.abs(members.mean(axis=0) - snapshots.mean(axis=0)).max() < 5 * np.sqrt(expected.max() / n)
+    assert np.abs(np.cov(members.T) - expected).max() < 5 * expected.max() * np.sqrt(2 / n)
+
+
+def test_that_snapshots_too_large_to_be_kept_give_the_same_members_row_by_row(tmp_path, monkeypatch):
+    prior = prior_of({"a": variable(ClimatologyPrior(file=saved(tmp_path)), grid="reservoir")})
+    expected = member_of(prior, 2)
+    monkeypatch.setattr(climatology, "KEPT_BYTES", 0)
+    np.testing.assert_allclose(member_of(prior, 2), expected, rtol=1e-13)
+
+
+def test_that_too_few_snapshots_are_refused(tmp_path):
+    wanted = {"a": variable(ClimatologyPrior(file=saved(tmp_path), draw="snapshots"), grid="reservoir")}
+    with pytest.raises(DataError, match="too few snapshots"):
+        prior_of(wanted, 13)
+    with pytest.raises(DataError, match="no snapshot is left for the truth"):
+        member_of(prior_of(wanted, 12), TRUTH)
+
+
+def test_that_a_design_gives_each_member_its_row(tmp_path):
+    (tmp_path / "design.csv").write_text("ecs,f\n2.5,1\n3.5,2\n4.5,x\n")
+    read = lambda **more: DesignPrior(file=tmp_path / "design.csv", **more)  # noqa: E731 - a name for a call
+    prior = prior_of({"ecs": variable(read()), "b": variable(read(column="ecs"))}, 3)
+    np.testing.assert_array_equal(member_of(prior, 1), [3.5, 3.5])
+    with pytest.raises(DataError, match="a design has no truth"):
+        member_of(prior, TRUTH)
+    for bad, n_members, message in (
+        ({"f": variable(read())}, 3, "a cell is no number"),
+        ({"g": variable(read())}, 3, "there is no such column"),
+        ({"ecs": variable(read())}, 4, "fewer rows than members"),
+        ({"ecs": variable(read(), shape=(2,))}, 3, "one number a member"),
+    ):
+        with pytest.raises(DataError, match=message):
+            prior_of(bad, n_members)

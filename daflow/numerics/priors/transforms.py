@@ -21,9 +21,10 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
+from scipy.special import expit, ndtri_exp
 
 from daflow.errors import ConfigError, DataError
+from daflow.numerics.priors.distributions import Triangular
 from daflow.numerics.priors.normal_score import FittedNormalScore, fit_normal_score
 
 FloatArray = NDArray[np.float64]
@@ -162,6 +163,58 @@ class Logit:
 
 
 @dataclass(frozen=True, slots=True)
+class TriangularScore:
+    """The standard normal quantile of a value's place in a triangular distribution, inside its bounds.
+
+    Parameters
+    ----------
+    lower, mode, upper
+        Of the triangular distribution, in the variable's unit.
+    dtype
+        As `Logit`.
+
+    Notes
+    -----
+    Laws: a triangular variable becomes standard normal; whatever is transformed back lies strictly between
+    the bounds; monotone.
+    """
+
+    lower: float
+    mode: float
+    upper: float
+    dtype: str = "float64"
+
+    def __post_init__(self) -> None:
+        Triangular(self.lower, self.mode, self.upper)
+        _open_interval(self.lower, self.upper, self.dtype)
+
+    def fit(self, prior: ArrayLike) -> TriangularScore:  # noqa: ARG002 - nothing to learn from it
+        """Return itself."""
+        return self
+
+    def forward(self, values: ArrayLike) -> FloatArray:
+        """Return the standard normal with as much probability below it, reckoned from the nearer bound."""
+        values = _finite(values, "The value under the triangular transform")
+        outside = (values <= self.lower) | (values >= self.upper)
+        allowed = f"strictly between {self.lower} and {self.upper}"
+        _refuse(outside, values, "The triangular transform takes no value like this one", allowed)
+        width, rise, fall = self.upper - self.lower, self.mode - self.lower, self.upper - self.mode
+        rising = values < self.mode
+        # In logarithms: next to a bound the probability itself would be zero. Each is used on its side.
+        with np.errstate(divide="ignore"):
+            below = 2.0 * np.log(values - self.lower) - np.log(width) - np.log(rise)
+            above = 2.0 * np.log(self.upper - values) - np.log(width) - np.log(fall)
+        score = np.where(rising, ndtri_exp(np.minimum(below, 0.0)), -ndtri_exp(np.minimum(above, 0.0)))
+        return np.asarray(score, np.float64)
+
+    def inverse(self, transformed: ArrayLike) -> FloatArray:
+        """Return the quantile of the triangular distribution."""
+        z = _finite(transformed, "The score")
+        values = Triangular(self.lower, self.mode, self.upper).from_normals(z)
+        return np.clip(values, *_open_interval(self.lower, self.upper, self.dtype))
+
+
+@dataclass(frozen=True, slots=True)
 class NormalScore:
     """The standard normal quantile of each member's rank within the ensemble, state element by element.
 
@@ -180,7 +233,13 @@ class NormalScore:
 
 
 TRANSFORMS: Final[Mapping[str, type[Transform]]] = MappingProxyType(
-    {"identity": Identity, "log": Log, "logit": Logit, "normal_score": NormalScore}
+    {
+        "identity": Identity,
+        "log": Log,
+        "logit": Logit,
+        "triangular": TriangularScore,
+        "normal_score": NormalScore,
+    }
 )
 """The transforms by the names that a workflow file uses."""
 

@@ -8,7 +8,16 @@ from scipy.stats import norm, rankdata
 
 from daflow.errors import ConfigError, DataError
 from daflow.numerics.priors import normal_score
-from daflow.numerics.priors.transforms import TRANSFORMS, Identity, Log, Logit, NormalScore, clip
+from daflow.numerics.priors.distributions import Triangular
+from daflow.numerics.priors.transforms import (
+    TRANSFORMS,
+    Identity,
+    Log,
+    Logit,
+    NormalScore,
+    TriangularScore,
+    clip,
+)
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -29,6 +38,8 @@ CASES = {
     "identity": (Identity(), positive),
     "log": (Log(), positive),
     "logit": (Logit(-2.0, 5.0), bounded),
+    "triangular": (TriangularScore(-2.0, 1.0, 5.0), bounded),
+    "triangular_at_its_bound": (TriangularScore(-2.0, -2.0, 5.0), bounded),
     "normal_score": (NormalScore(), positive),
     "normal_score_tied": (NormalScore(), tied),
 }
@@ -236,7 +247,7 @@ def test_that_a_normal_score_takes_only_what_fits_its_prior():
 
 
 def test_that_every_transform_has_its_name():
-    assert set(TRANSFORMS) == {"identity", "log", "logit", "normal_score"}
+    assert set(TRANSFORMS) == {"identity", "log", "logit", "triangular", "normal_score"}
 
 
 values_to_clip = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20).map(np.array)
@@ -267,3 +278,19 @@ def test_that_bounds_that_bound_nothing_are_refused(bounds):
 def test_that_nan_is_not_clipped_away():
     with pytest.raises(DataError, match="not finite"):
         clip([1.0, np.nan], 0.0, 2.0)
+
+
+@pytest.mark.parametrize("mode", [-2.0, 0.5, 5.0])
+def test_that_a_triangular_variable_becomes_standard_normal(mode):
+    z = np.linspace(-7.0, 7.0, 101)
+    x = Triangular(-2.0, mode, 5.0).from_normals(z)
+    np.testing.assert_allclose(TriangularScore(-2.0, mode, 5.0).forward(x), z, rtol=0, atol=2e-3)
+    near = np.abs(z) < 4
+    np.testing.assert_allclose(TriangularScore(-2.0, mode, 5.0).forward(x)[near], z[near], atol=1e-10)
+
+
+def test_that_a_triangular_score_next_to_a_bound_is_finite():
+    next_to = np.array([np.nextafter(0.0, 1.0), np.nextafter(1.0, 0.0)])
+    assert np.isfinite(TriangularScore(0.0, 0.3, 1.0).forward(next_to)).all()
+    far = TriangularScore(0.0, 0.3, 1.0).inverse(np.array([-60.0, 60.0]))
+    assert 0.0 < far[0] < far[1] < 1.0
