@@ -10,6 +10,7 @@ STATE: Final = "state"
 OBS: Final = "obs"
 
 PARAMETERS: Final = "parameters"
+FORECAST: Final = "forecast"
 PREDICTED: Final = "predicted"
 OBSERVATIONS: Final = "observations"
 

@@ -82,6 +82,39 @@ class ManyMembers(Model, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Advanced:
+    """Where a model has carried a member's state, and what was seen on the way."""
+
+    state: Mapping[str, FloatArray]
+    """Variable name -> array in that variable's shape; a variable that is left out stays as it is."""
+    predicted: FloatArray
+    """(n_obs,) in the order of ``given.observations``, each at its own time."""
+
+
+class Advancing(Model, Protocol):
+    """A forward model whose parameters are a state that it can carry from one time to another."""
+
+    def advance(self, given: MemberInput, start: float, stop: float) -> Advanced:
+        """Return the state at ``stop``, and predicted observations whose times are in (start, stop].
+
+        ``given.parameters`` is the state at ``start``, in the model's unit of time. Raises as `forecast`.
+
+        Law: from start to a time between and on from there is from start to stop, up to rounding.
+        """
+        ...
+
+
+class AdvancingMembers(ManyMembers, Advancing, Protocol):
+    """A forward model that can also carry the states of several members in one call."""
+
+    def advance_many(
+        self, given: Sequence[MemberInput], start: float, stop: float
+    ) -> list[Advanced | DaflowError]:
+        """Return for each member what `advance` returns, or its error; laws as of `forecast_many`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Observations:
     """What was observed, and how far it can be trusted."""
 
@@ -216,6 +249,15 @@ class Store(Protocol):
         """What the arrays look like."""
         ...
 
+    @property
+    def forecasts(self) -> Store:
+        """The same store, whose members and slices are those after the forecast of a step: a filter's.
+
+        What a store has of a step is else the state that its forecast starts from. Steps of a layout without
+        cycles have no other, nor has the step after the last cycle.
+        """
+        ...
+
     def create_step(self, step: int) -> None:
         """Make the arrays of a step; making them again changes nothing."""
         ...
@@ -250,11 +292,14 @@ class Store(Protocol):
         ...
 
     def write_predicted(self, step: int, member: int, values: FloatArray) -> str:
-        """Write a member's predicted observations (n_obs,)."""
+        """Write a member's predicted observations (n_obs,): those of the step, the truth's of all steps."""
         ...
 
     def read_predicted(self, step: int, members: Sequence[int], start: int, stop: int) -> FloatArray:
-        """Return what these members predict of the observations ``start`` to ``stop`` (n_members, n)."""
+        """Return what these members predict of the observations ``start`` to ``stop`` (n_members, n).
+
+        They are counted from the first that the step has, `daflow.records.Layout.obs_of`.
+        """
         ...
 
     def together(self) -> AbstractContextManager[Store]:

@@ -3,7 +3,8 @@
 ::
 
     step=K/       parameters (member, state)   predicted (member, obs)   member (member)
-    truth/        the same with one row, in a twin experiment
+                  forecast (member, state), in a filter: where the step's forecast ends
+    truth/        the same with one row, in a twin experiment; forecast (step, state)
     state/        variable, x, y, z (state): where each number of the state lies
     observations/ value, error_std and the table's columns (obs)
 """
@@ -12,19 +13,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import zarr
 
-from daflow.names import MEMBER, OBS, PARAMETERS, PREDICTED, STATE
+from daflow.names import FORECAST, MEMBER, OBS, PARAMETERS, PREDICTED, STATE, TRUTH
 from daflow.ports import SlicePoints
 from daflow.records import Layout, StateSlice
 from daflow.storage.checksums import Checksum
 from daflow.storage.files import sync_file, sync_folder
-from daflow.storage.zarr_rows import EVERY_CHUNK
+from daflow.storage.zarr_rows import EVERY_CHUNK, packing
 
 STATE_GROUP = "state"
+STEP = "step"
 AXES = ("x", "y", "z")
 LARGEST_OBS_CHUNK = 2**19
 """4 MiB of float64."""
@@ -32,18 +34,43 @@ PLAIN: Final[Mapping[str, Any]] = {"compressors": None, "shards": None}
 """A file of bare numbers a chunk."""
 
 
-def obs_chunk(layout: Layout) -> int:
-    """Return how many observations a chunk of ``predicted`` holds."""
-    return max(1, min(layout.n_obs, LARGEST_OBS_CHUNK))
+class States(NamedTuple):
+    """How an array of states is made."""
+
+    n_rows: int
+    dims: tuple[str, str] = (MEMBER, STATE)
+    packed: Mapping[str, Any] = PLAIN
+    """What becomes of the chunks: ``compressors`` and ``shards``, for zarr."""
 
 
-def create_group(
-    root: Path, name: str, layout: Layout, n_rows: int, packed: Mapping[str, Any] = PLAIN
-) -> None:
-    """Make the arrays of one step, empty (NaN); arrays that are there already stay as they are.
+def n_obs_of(layout: Layout, step: int, member: int) -> int:
+    """Return how many observations a member predicts at a step; the truth predicts those of all steps."""
+    return layout.n_obs if member == TRUTH else len(layout.obs_of(step))
 
-    ``packed`` says what becomes of the chunks of the parameters: ``compressors`` and ``shards``, for zarr.
-    """
+
+def obs_chunk(n_obs: int) -> int:
+    """Return how many of so many observations a chunk of ``predicted`` holds."""
+    return max(1, min(n_obs, LARGEST_OBS_CHUNK))
+
+
+def create_step(root: Path, name: str, layout: Layout, step: int) -> None:
+    """Make the arrays of one step, empty (NaN); arrays that are there already stay as they are."""
+    states = {PARAMETERS: States(layout.n_members, packed=packing(layout, step))}
+    if layout.forecasts_at(step):
+        # Written by members, as a prior is.
+        states[FORECAST] = States(layout.n_members, packed=packing(layout, 0))
+    _create_group(root, name, layout, states, n_obs_of(layout, step, 0))
+
+
+def create_truth(root: Path, name: str, layout: Layout) -> None:
+    """Make the arrays of the truth of a twin experiment."""
+    states = {PARAMETERS: States(1)}
+    if layout.cycles:
+        states[FORECAST] = States(len(layout.cycles), (STEP, STATE))
+    _create_group(root, name, layout, states, layout.n_obs)
+
+
+def _create_group(root: Path, name: str, layout: Layout, states: Mapping[str, States], n_obs: int) -> None:
     group = zarr.open_group(root, mode="a", zarr_format=3).require_group(name)
     if PREDICTED in group:  # made last: the others are there as well
         return
@@ -51,21 +78,14 @@ def create_group(
         {"name": v.name, "dims": list(v.dims), "shape": list(v.shape), "start": v.start, "stop": v.stop}
         for v in layout.variables
     ]
+    n_rows = states[PARAMETERS].n_rows
     members = _array(group, MEMBER, (n_rows,), (n_rows,), dtype="int64", dims=(MEMBER,), fill=-1)
     members[:] = np.arange(n_rows)
-    shape = (n_rows, layout.n_state)
-    dims = (MEMBER, STATE)
-    _array(group, PARAMETERS, shape, (1, layout.slice_size), dtype=layout.dtype, dims=dims, packed=packed)
-    _array(
-        group, PREDICTED, (n_rows, layout.n_obs), (1, obs_chunk(layout)), dtype="float64", dims=(MEMBER, OBS)
-    )
-    for folder in (
-        root / name / PARAMETERS,
-        root / name / PREDICTED,
-        root / name / MEMBER,
-        root / name,
-        root,
-    ):
+    for array, made in states.items():
+        shape, chunks = (made.n_rows, layout.n_state), (1, layout.slice_size)
+        _array(group, array, shape, chunks, dtype=layout.dtype, dims=made.dims, packed=made.packed)
+    _array(group, PREDICTED, (n_rows, n_obs), (1, obs_chunk(n_obs)), dtype="float64", dims=(MEMBER, OBS))
+    for folder in (*(root / name / array for array in (*states, PREDICTED, MEMBER)), root / name, root):
         sync_folder(folder)
 
 

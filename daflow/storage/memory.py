@@ -48,7 +48,7 @@ class MemoryStore:
 
     @property
     def forecasts(self) -> MemoryStore:
-        """This store, whose members and slices are those after the forecast of a step: a filter's."""
+        """The same store, whose members and slices are those after the forecast of a step: a filter's."""
         store = copy(self)
         store._parameters = self._forecasts  # noqa: SLF001 - its own
         return store

@@ -5,6 +5,7 @@ those chunks lie together in files that belong to one task each::
 
     step=0      shards of one member and all slices (or several, of at most 128 MiB): a prior writes members
     step=K      shards of all members and one slice: an update writes slices
+    forecasts   as step=0: a filter's forecast writes members
 
 Two tasks never write into one shard: shards are read, changed and written back as a whole, so that one of
 the two would be lost without a word (zarr-developers/zarr-python#3682).

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from daflow.names import PARAMETERS, PREDICTED, TRUTH, Phase
+from daflow.names import FORECAST, PARAMETERS, PREDICTED, TRUTH, Phase
 from daflow.ports import Arrays, FloatArray, Observations, SlicePoints, StoredArray
 from daflow.records import Layout, Outcome, StateSlice, Task
 from daflow.storage import layout as arrays
@@ -23,7 +23,7 @@ from daflow.storage.kept_arrays import as_written, keep_arrays, kept_arrays
 from daflow.storage.observations import read_observations, write_observations
 from daflow.storage.pieces import rechunked
 from daflow.storage.receipts import read_receipt, read_receipts, read_stage, read_together, write_receipts
-from daflow.storage.zarr_rows import ZarrRows, is_plain, packing
+from daflow.storage.zarr_rows import ZarrRows, is_plain
 
 
 class ZarrStore:
@@ -43,20 +43,27 @@ class ZarrStore:
         self.root, self._receipts, self._layout = root, receipts, layout
         self._access = FileAccess()
         self._shared: Batch | None = None
-        self._opened: dict[int, ZarrRows] = {}
+        self._opened: dict[Path, ZarrRows] = {}
+        self._states = PARAMETERS
 
     @property
     def layout(self) -> Layout:
         """What the arrays look like."""
         return self._layout
 
+    @property
+    def forecasts(self) -> ZarrStore:
+        """The same store, whose members and slices are those after the forecast of a step: a filter's."""
+        store = copy(self)
+        store._states = FORECAST  # noqa: SLF001 - its own
+        return store
+
     def create_step(self, step: int) -> None:
         """Make the arrays of a step; making them again changes nothing."""
         with store_errors("make arrays in", self.root):
-            n_members, packed = self._layout.n_members, packing(self._layout, step)
-            arrays.create_group(self.root, self._group(step, 0), self._layout, n_members, packed)
+            arrays.create_step(self.root, self._group(step, 0), self._layout, step)
             if step == 0:
-                arrays.create_group(self.root, self._group(0, TRUTH), self._layout, 1)
+                arrays.create_truth(self.root, self._group(0, TRUTH), self._layout)
                 arrays.create_coordinates(self.root, self._layout)
 
     def write_member(self, step: int, member: int, pieces: Iterable[FloatArray]) -> str:
@@ -65,12 +72,12 @@ class ZarrStore:
         chunks = rechunked(pieces, self._layout.n_state, chunk, f"member {member} of step {step}")
         mark = Checksum()
         with self._batch() as batch:
-            self._parameters(step, member).write_row(max(member, 0), mark.of(chunks), batch)
+            self._rows(step, member).write_row(self._row(step, member), mark.of(chunks), batch)
         return mark.digest
 
     def read_member(self, step: int, member: int, start: int, stop: int) -> FloatArray:
         """Return the numbers ``start`` to ``stop`` of a member's parameters (stop - start,)."""
-        row = self._parameters(step, member).read_row(max(member, 0), start, stop)
+        row = self._rows(step, member).read_row(self._row(step, member), start, stop)
         return row.astype(np.float64, copy=False)
 
     def slab(self, n_members: int) -> StoredArray:
@@ -79,19 +86,20 @@ class ZarrStore:
 
     def read_slice(self, step: int, where: StateSlice, members: Sequence[int], slab: StoredArray) -> None:
         """Read one slice of these members' parameters into a slab, a row each, from its first column on."""
-        self._parameters(step, 0).read_column(members, where.index, slab)
+        self._rows(step, 0).read_column(members, where.index, slab)
 
     def write_slice(self, step: int, where: StateSlice, members: Sequence[int], slab: StoredArray) -> str:
         """Write one slice of these members' parameters from a slab, a row each, from its first column on."""
         slab[:, where.size :] = np.nan
         with self._batch() as batch:
-            self._parameters(step, 0).write_column(members, where.index, slab, batch)
+            self._rows(step, 0).write_column(members, where.index, slab, batch)
         return Checksum().over(slab)
 
     def write_predicted(self, step: int, member: int, values: FloatArray) -> str:
-        """Write a member's predicted observations (n_obs,)."""
-        chunk = np.empty(arrays.obs_chunk(self._layout))
-        chunks = rechunked([values], self._layout.n_obs, chunk, f"what member {member} predicts")
+        """Write a member's predicted observations (n_obs,): those of the step, the truth's of all steps."""
+        n_obs = arrays.n_obs_of(self._layout, step, member)
+        chunk = np.empty(arrays.obs_chunk(n_obs))
+        chunks = rechunked([values], n_obs, chunk, f"what member {member} predicts")
         mark = Checksum()
         with self._batch() as batch:
             self._predicted(step, member).write_row(max(member, 0), mark.of(chunks), batch)
@@ -175,16 +183,23 @@ class ZarrStore:
     def _group(step: int, member: int) -> str:
         return "truth" if member == TRUTH else f"step={step}"
 
-    def _parameters(self, step: int, member: int) -> Rows:
-        path = self.root / self._group(step, member) / PARAMETERS
+    def _row(self, step: int, member: int) -> int:
+        """Return where a member's state stands; the truth is one, with a forecast of each step."""
+        if member != TRUTH:
+            return member
+        return step if self._states == FORECAST else 0
+
+    def _rows(self, step: int, member: int) -> Rows:
+        path = self.root / self._group(step, member) / self._states
         if not (is_plain(self._layout) or member == TRUTH):
-            return self._opened.setdefault(step, ZarrRows(path))
+            return self._opened.setdefault(path, ZarrRows(path))
         return ChunkFiles(path, self._layout.slice_size, self._layout.dtype, self._access)
 
     def _predicted(self, step: int, member: int) -> Rows:
         path = self.root / self._group(step, member) / PREDICTED
         # Predictions stay float64: they are few, and rounding them would move the whole update.
-        return ChunkFiles(path, arrays.obs_chunk(self._layout), "float64", self._access)
+        n_obs = arrays.n_obs_of(self._layout, step, member)
+        return ChunkFiles(path, arrays.obs_chunk(n_obs), "float64", self._access)
 
     def _kept(self, name: str) -> Path:
         return self._receipts.parent / "work" / "kept" / name

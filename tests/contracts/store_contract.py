@@ -1,6 +1,7 @@
 """What every store keeps; a store's tests inherit it and say how one is made."""
 
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from daflow.errors import DataError, StoreError
 from daflow.names import TRUTH, Phase, Status
 from daflow.ports import Observations, SlicePoints, Store
-from daflow.records import Grid, Layout, Outcome, Task, Variable
+from daflow.records import Cycle, Grid, Layout, Outcome, Task, Variable
 from daflow.storage.memory import MemoryStore
 
 FIELD = Variable(
@@ -19,6 +20,8 @@ FIELD = Variable(
 LOOSE = Variable("loose", ("kind",), (5,), 6)
 SMALL = Layout((FIELD, LOOSE), n_members=4, n_obs=3, slice_size=4)
 """Eleven numbers in slices of 4, 4 and 3."""
+CYCLES = (Cycle(0.0, 1.0, 0, 2), Cycle(1.0, 3.0, 2, 3))
+"""Of its three observations, two are in the first cycle."""
 
 
 # Each kind of store has the laws for itself: nothing is carried over from one to the other.
@@ -32,6 +35,13 @@ def layouts(draw):
     dtype = draw(st.sampled_from(["float32", "float64"]))
     variable = Variable("field", ("cell",), (n_state,), 0)
     return Layout((variable,), draw(st.integers(1, 4)), draw(st.integers(1, 5)), slice_size, dtype)
+
+
+@st.composite
+def cycling_layouts(draw):
+    layout = draw(layouts())
+    cuts = draw(st.integers(0, layout.n_obs))
+    return replace(layout, cycles=(Cycle(0.0, 1.0, 0, cuts), Cycle(1.0, 2.0, cuts, layout.n_obs)))
 
 
 def numbers(shape, seed=0, dtype="float64"):
@@ -156,6 +166,65 @@ class StoreContract:
             assert (store.read_predicted(0, [TRUTH], 0, 3) == TRUTH).all()
             assert (store.read_member(0, 0, 0, 11) == 0).all()
             assert (store.read_predicted(0, [0], 0, 3) == 0).all()
+
+    @LAW
+    @given(cycling_layouts())
+    def test_that_a_forecast_is_kept_beside_the_state_that_it_starts_from(self, layout):
+        members = range(layout.n_members)
+        states = numbers((2, layout.n_members, layout.n_state), dtype=layout.dtype)
+        with self.store(layout) as store:
+            for step in (0, 0, 1):
+                store.create_step(step)
+            for member in members:
+                store.write_member(0, member, [states[0, member]])
+            with store.together() as shared:
+                marks = [shared.forecasts.write_member(0, m, [states[1, m]]) for m in members]
+            assert marks == [store.forecasts.write_member(0, m, [states[1, m]]) for m in members]
+            for kept, values in ((store, states[0]), (store.forecasts, states[1])):
+                for index in range(layout.n_slices):
+                    where = layout.slice(index)
+                    part = read_slice(kept, 0, where, members)
+                    assert bits(part) == bits(values[:, where.start : where.stop])
+                assert bits(kept.read_member(0, 0, 0, layout.n_state)) == bits(values[0])
+            where = layout.slice(0)
+            part = read_slice(store.forecasts, 0, where, members)
+            write_slice(store, 1, where, members, part)
+            assert bits(read_slice(store, 1, where, members)) == bits(part)
+
+    def test_that_a_step_has_the_predictions_of_its_cycle_and_the_truth_those_of_all(self):
+        layout = replace(SMALL, cycles=CYCLES)
+        with self.store(layout) as store:
+            for step in (0, 1, 2):
+                store.create_step(step)
+            for step, n_obs in ((0, 2), (1, 1)):
+                store.write_predicted(step, 1, np.arange(n_obs) + 10.0 * step)
+                np.testing.assert_array_equal(
+                    store.read_predicted(step, [1], 0, n_obs), np.arange(n_obs)[np.newaxis] + 10.0 * step
+                )
+            store.write_predicted(0, TRUTH, np.arange(3.0))
+            np.testing.assert_array_equal(store.read_predicted(0, [TRUTH], 0, 3), [[0.0, 1.0, 2.0]])
+
+    def test_that_the_truth_has_a_state_at_the_end_of_each_cycle(self):
+        layout = replace(SMALL, cycles=CYCLES)
+        with self.store(layout) as store:
+            store.create_step(0)
+            store.write_member(0, TRUTH, [np.zeros(11)])
+            for step in (1, 0):
+                store.forecasts.write_member(step, TRUTH, [np.full(11, step + 1.0)])
+            assert (store.read_member(0, TRUTH, 0, 11) == 0).all()
+            for step in (0, 1):
+                assert (store.forecasts.read_member(step, TRUTH, 2, 9) == step + 1).all()
+
+    def test_that_a_step_without_forecasts_has_no_states_after_them(self):
+        for layout, step in ((SMALL, 0), (replace(SMALL, cycles=CYCLES), 2)):
+            with self.store(layout) as store:
+                store.create_step(0)
+                store.create_step(step)
+                write_slice(store, step, layout.slice(0), range(4), np.ones((4, 4)))
+                with pytest.raises(StoreError):
+                    read_slice(store.forecasts, step, layout.slice(0), [0])
+                with pytest.raises(StoreError):
+                    store.forecasts.read_member(step, 0, 0, 4)
 
     def test_that_the_same_numbers_have_the_same_checksum_and_others_another(self):
         where, values = SMALL.slice(1), numbers((2, 4), 1)

@@ -3,6 +3,7 @@
 import itertools
 import tempfile
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from daflow.storage.chunks import ChunkFiles
 from daflow.storage.direct import FileAccess
 from daflow.storage.files import remove_partials
 from daflow.storage.zarr_rows import CODECS, ZarrRows, files_a_step, shard_of
-from tests.contracts.store_contract import SMALL, StoreContract, numbers
+from tests.contracts.store_contract import CYCLES, SMALL, StoreContract, numbers
 
 PLAIN = ("none", "none")
 WAYS = [way for way in itertools.product(CODECS, ("none", "aligned")) if way != PLAIN]
@@ -74,9 +75,7 @@ def read_step(store, step, members):
 class TestCompressedStore(StoreContract):
     @contextmanager
     def store(self, layout):
-        compressed = Layout(
-            layout.variables, layout.n_members, layout.n_obs, layout.slice_size, layout.dtype, "lz4"
-        )
+        compressed = replace(layout, codec="lz4")
         with tempfile.TemporaryDirectory() as folder:
             yield ZarrStore(Path(folder) / "ensemble.zarr", Path(folder) / "receipts", compressed)
 
@@ -269,3 +268,16 @@ def test_that_what_zarr_left_half_written_is_cleaned_away(tmp_path):
         (killed / name).write_bytes(b"x")
     assert remove_partials(tmp_path) == 1
     assert sorted(path.name for path in killed.iterdir()) == ["3", "a.partial"]
+
+
+def test_that_forecasts_in_aligned_shards_are_a_file_a_member_at_every_step():
+    layout = replace(SMALL, codec="zstd", sharding="aligned", cycles=CYCLES)
+    with stored(layout) as store:
+        for step in (0, 1):
+            for member in range(4):
+                store.forecasts.write_member(step, member, [np.arange(11.0)])
+            grid = store.root / f"step={step}" / "forecast" / "c"
+            assert sorted(str(file.relative_to(grid)) for file in grid.glob("*/*")) == [
+                f"{member}/0" for member in range(4)
+            ]
+            assert bits(store.forecasts.read_member(step, 3, 0, 11)) == bits(np.arange(11.0))
