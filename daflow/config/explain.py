@@ -82,7 +82,7 @@ def find_place(schema: JsonSchema, loc: Sequence[str | int]) -> Place:
         if "discriminator" in node:
             node = {"$ref": node["discriminator"]["mapping"].get(item, "")}
         elif "oneOf" in node:
-            node = next((one for one in node["oneOf"] if item in _form(_resolved(one, schema))), {})
+            node = next((one for one in node["oneOf"] if _goes_by(item, _resolved(one, schema))), {})
         else:
             key = (*key, item)
             children = node.get("properties", {})
@@ -121,8 +121,16 @@ FORMS: Final = {
 
 
 def _form(node: JsonSchema) -> tuple[str, str]:
+    if "discriminator" in node:
+        return FORMS["object"]
     word, said = FORMS.get(node.get("type", ""), ("", "another value"))
-    return word, f"'{node['const']}'" if "const" in node else said
+    words = node.get("enum", [node["const"]] if "const" in node else [])
+    return word, " or ".join(f"'{each}'" for each in words) or said
+
+
+def _goes_by(name: str | int, node: JsonSchema) -> bool:
+    """Say whether an alternative is called so: by what it is, or by a key that it alone has."""
+    return name in _form(node) or name in node.get("properties", {})
 
 
 def _forms(node: JsonSchema) -> str:
@@ -163,6 +171,8 @@ def _missing_key(_error: ErrorDetails, place: Place) -> Problem:
 def _unknown_kind(error: ErrorDetails, place: Place) -> Problem:
     if "discriminator" not in place.node:
         return Problem("", "of a wrong type", _got(error["input"]), _forms(place.node))
+    if not isinstance(error["input"], Mapping):
+        return Problem("", "of a wrong type", _got(error["input"]), FORMS["object"][1])
     kinds = sorted(place.node["discriminator"]["mapping"])
     if error["type"] == "union_tag_not_found":
         return Problem("kind", "the key is missing", None, ", ".join(kinds))

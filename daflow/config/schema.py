@@ -15,6 +15,8 @@ from daflow.config.energy_balance import EnergyBalanceSettings
 from daflow.config.execution import ExecutionSettings, LocalExecution, PolicySettings
 from daflow.config.external_models import CallableSettings, CommandSettings
 from daflow.config.grids import EnsembleSettings, GridSettings
+from daflow.config.inflation import DESCRIPTION as INFLATION
+from daflow.config.inflation import InflationSettings, of_inflation
 from daflow.config.localization import LocalizationSettings, NoLocalization
 from daflow.config.methods import EsMdaSettings, MethodSettings
 from daflow.config.observations import ObservationSettings
@@ -65,6 +67,7 @@ class Workflow(Section):
     localization: LocalizationSettings = Field(
         default=NoLocalization(), description="How far an observation reaches."
     )
+    inflation: InflationSettings = Field(default="none", description=INFLATION)
     execution: ExecutionSettings = Field(default=LocalExecution(), description="Where members run.")
     policy: PolicySettings = Field(default=PolicySettings(), description="What follows when something fails.")
     storage: StorageSettings = Field(default=StorageSettings(), description="How the arrays are stored.")
@@ -95,6 +98,7 @@ class Workflow(Section):
                 *checks.of_truth(self.observations, self.ensemble, self.parameters),
                 *checks.of_localization(self.localization, self.parameters, self.grids),
                 *of_cycling(self.cycling, self.model),
+                *of_inflation(self.inflation, tuple(self.parameters)),
                 *checks.of_timeout(self.policy, self.execution, self.model.kind),
             ]
         )

@@ -23,7 +23,7 @@ from daflow.numerics.arrays.ensembles import ensemble_of, mean_of
 from daflow.numerics.arrays.linalg import anomalies_of, cholesky, forward_solve
 from daflow.numerics.arrays.validation import FloatArray, finite_array, positive_number
 from daflow.numerics.obs_error.covariance import Covariance, as_covariance
-from daflow.numerics.observations.blocks import BlockedObservations
+from daflow.numerics.observations.blocks import BlockedInnovations
 
 
 class InflationEstimate(NamedTuple):
@@ -62,7 +62,7 @@ def inflation_of_innovations(
     return _estimate(factor, trace, covariance.n_obs)
 
 
-def inflation_by_blocks(source: BlockedObservations) -> InflationEstimate | None:
+def inflation_by_blocks(source: BlockedInnovations) -> InflationEstimate | None:
     r"""Return what the innovations tell, from observations that are read by blocks.
 
     With errors R = D + F F' the two sums over the inverse of R are those over the inverse of D, less what
@@ -73,7 +73,7 @@ def inflation_by_blocks(source: BlockedObservations) -> InflationEstimate | None
     Parameters
     ----------
     source
-        Its perturbed observations are the observed values, the same for each member.
+        What the members predict, not inflated, what was observed, and R.
 
     Raises
     ------
@@ -87,9 +87,8 @@ def inflation_by_blocks(source: BlockedObservations) -> InflationEstimate | None
     n_members, k = source.n_members, source.n_patterns
     squares, trace = 0.0, 0.0
     among, distances, signals = np.zeros((k, k)), np.zeros(k), np.zeros((k, n_members))
-    for block in source.blocks():
-        rows, mismatch = block.whitened()
-        anomalies, patterns, innovation = rows[:n_members], rows[n_members:], mismatch.mean(axis=0)
+    for _, rows in source.whitened():
+        anomalies, patterns, innovation = rows[:n_members], rows[n_members:-1], rows[-1]
         squares += float(innovation @ innovation)
         trace += float(np.square(anomalies).sum())
         among += patterns @ patterns.T

@@ -51,7 +51,7 @@ def widen(slab: Slab, factor: float | FloatArray) -> None:
         return
     for columns in blocks_of(slab):
         own = excess[columns] if excess.ndim else excess
-        _add(slab[:, columns], own * _anomalies(slab[:, columns]), own != 0.0)
+        _add(slab[:, columns], own * _anomalies(slab[:, columns]))
 
 
 def deviations_of(slab: Slab) -> FloatArray:
@@ -99,29 +99,30 @@ def mix_anomalies(slab: Slab, prior: Slab, strength: float) -> None:
         return
     for columns in blocks_of(slab):
         change = _anomalies(prior[:, columns]) - _anomalies(slab[:, columns])
-        _add(slab[:, columns], strength * change, np.asarray(True))  # noqa: FBT003 - every column
+        _add(slab[:, columns], strength * change)
 
 
-def add_draws(slab: Slab, deviations: FloatArray, draw: Callable[[int], FloatArray]) -> None:
+def add_draws(slab: Slab, deviation: float, draw: Callable[[int], FloatArray]) -> None:
     """Add noise to a slice, less its mean over the members.
 
-    Laws: the mean stays; a column whose deviation is 0 keeps its bits; what a column gets depends on its
-    own draws alone.
+    Laws: the mean stays; a deviation of 0 keeps the bits; what a column gets depends on its own draws alone.
 
     Parameters
     ----------
     slab
         Changed in place.
-    deviations : (n,)
+    deviation
         The standard deviation of the noise, 0 or more.
     draw
         Returns the standard normals of the next so many columns (n_members, n), a new array.
     """
+    if deviation == 0.0:
+        return
     for columns in blocks_of(slab):
         noise = draw(columns.stop - columns.start)
         noise -= noise.mean(axis=0)
-        noise *= deviations[columns]
-        _add(slab[:, columns], noise, deviations[columns] > 0.0)
+        noise *= deviation
+        _add(slab[:, columns], noise)
 
 
 def _anomalies(block: Slab) -> FloatArray:
@@ -130,8 +131,10 @@ def _anomalies(block: Slab) -> FloatArray:
         return anomalies_of(np.asarray(block, dtype=np.float64))
 
 
-def _add(block: Slab, change: FloatArray, where: NDArray[np.bool_]) -> None:
-    """Add to a block what is to be changed in it, rounded once."""
+def _add(block: Slab, change: FloatArray) -> None:
+    """Add to a block what is to be changed in it, rounded once; what is not to be keeps its bits."""
     with np.errstate(over="ignore", invalid="ignore"):
         total = block + change
-    store_into(block, total if where.all() else np.where(where, total, block))
+    # The sum of -0.0 and 0.0 is another 0.0 than was there.
+    np.copyto(total, block, where=change == 0.0)
+    store_into(block, total)
