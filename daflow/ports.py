@@ -145,6 +145,8 @@ class SlicePoints:
     """(n,) the number of each one's variable in ``Layout.variables``."""
     coordinates: FloatArray
     """(n, 3) x, y, z; NaN along axes that a variable does not have."""
+    start: int = 0
+    """The place of the first one along ``state``."""
 
 
 @dataclass(frozen=True, slots=True)

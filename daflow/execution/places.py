@@ -27,7 +27,7 @@ def locate(layout: Layout, where: StateSlice) -> SlicePoints:
             first = where.start + start - segment.start
             cells = np.arange(first, first + stop - start)
             _place(segment.grid, cells, coordinates[start:stop])
-    return SlicePoints(variable, coordinates)
+    return SlicePoints(variable, coordinates, where.start)
 
 
 def _place(grid: Grid, cells: NDArray[np.int64], out: FloatArray) -> None:

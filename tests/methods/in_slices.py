@@ -54,7 +54,9 @@ class InSlices:
 
     def _input(self, step, where, members, factors):
         points = SlicePoints(
-            self.points.variable[where.start : where.stop], self.points.coordinates[where.start : where.stop]
+            self.points.variable[where.start : where.stop],
+            self.points.coordinates[where.start : where.stop],
+            where.start,
         )
         places = self.method.localize(lambda: points)
         return SliceInput(step, where, members, factors, places, self.carried.get(where.index, {}))
