@@ -21,6 +21,10 @@ TRUTH: Final = -1
 LAST: Final = "last"
 """The figure by which a task says that the update of its step is the last."""
 
+LOCALIZED_AWAY: Final = "localized_away"
+"""The share of pairs of a number and an observation that a localization leaves out: an array of a slice's
+places, and a figure of its update."""
+
 
 class Phase(StrEnum):
     """What a task does; within a step they follow each other in this order."""

@@ -20,7 +20,7 @@ from daflow.execution.workbench import (
     factors_of,
     survey_of,
 )
-from daflow.names import LAST, Phase
+from daflow.names import LAST, LOCALIZED_AWAY, Phase
 from daflow.ports import Arrays, FloatArray, Prepared, SliceInput, StepInput, StoredArray, Surveying
 from daflow.records import Task
 
@@ -179,6 +179,8 @@ class _Lane:
         with self._computing, watch.on("compute"):
             change = Change(bench.store.layout, bench.margins, given.where, given.members)
             watch.figures |= change.make(slab[:, : given.where.size], apply)
+        if LOCALIZED_AWAY in given.places:
+            watch.figures[LOCALIZED_AWAY] = float(given.places[LOCALIZED_AWAY])
         with watch.on("write"):
             if left:
                 bench.store.write_arrays(carried_of(task.step + 1, given.where), left)
