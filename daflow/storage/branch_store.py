@@ -60,7 +60,7 @@ class BranchStore:
 
     @property
     def forecasts(self) -> BranchStore:
-        """This store, whose members and slices are those after the forecast of a step: a filter's."""
+        """The same branch, whose members and slices are those after the forecast of a step: a filter's."""
         store = BranchStore(self._own.forecasts, self._parent.forecasts, self._step)
         store._writer = self._writer.forecasts
         return store

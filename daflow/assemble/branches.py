@@ -1,0 +1,323 @@
+"""What if: other analyses of a forecast that is there, each a branch that is driven up to its posterior."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from itertools import product
+from math import prod
+from typing import Any, Final
+
+import numpy as np
+
+from daflow.assemble import unchanged
+from daflow.assemble.branching import (
+    BRANCHES,
+    RECORD,
+    Branching,
+    branch_folders,
+    branching_of,
+    plan_for,
+    progress_of,
+    store_for,
+)
+from daflow.assemble.build import model_of, observed_of, store_of
+from daflow.assemble.environment import environment
+from daflow.assemble.folder import RunFolder, open_folder, write_resolved
+from daflow.assemble.launch import Watch, drive, ignore
+from daflow.assemble.localities import locality_of
+from daflow.assemble.methods import method_of
+from daflow.config.load import to_json, workflow_from
+from daflow.config.overrides import parse_override, with_overrides
+from daflow.config.schema import Workflow
+from daflow.config.yaml_text import parse_value
+from daflow.errors import ConfigError, DataError
+from daflow.names import Phase
+from daflow.ports import Observations
+from daflow.runs import facts
+from daflow.runs.decide import BEFORE_ANALYSIS, Stop
+from daflow.runs.facts import Progress
+from daflow.storage import write_durably
+from daflow.storage.files import PARTIAL, make_folder, store_errors, sync_folder
+
+MOST_BRANCHES: Final = 64
+"""A sweep of more is refused: each is an ensemble on disk."""
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=,+-]*")
+_LONGEST_NAME: Final = 100
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A branch that is asked for."""
+
+    name: str
+    step: int
+    overrides: tuple[str, ...]
+    """``key.sub=value``, the value in YAML."""
+
+
+def wishes_of(
+    run: RunFolder,
+    overrides: Sequence[str],
+    sweeps: Sequence[str] = (),
+    *,
+    step: int | None = None,
+    name: str | None = None,
+) -> list[Wish]:
+    """Return the branches that settings and sweeps over settings ask for.
+
+    Parameters
+    ----------
+    run
+        The run that they branch off from.
+    overrides
+        ``key.sub=value``: what differs from the run's settings in all of them.
+    sweeps
+        ``key.sub=value,value,...``: a branch a value; of several sweeps, one for each combination.
+    step
+        Whose analysis; ``None``: the last step that has its forecast and is analysed.
+    name
+        Of the branch, or what the names of a sweep's begin with; ``None``: made from the settings.
+
+    Raises
+    ------
+    daflow.errors.ConfigError
+        A setting or sweep is none, or there would be more than 64 branches.
+    daflow.errors.DataError
+        There is no such forecast, or the name is none.
+    """
+    at = _step_of(run, step)
+    axes = [_values_of(sweep) for sweep in sweeps]
+    n_branches = prod(len(values) for _, values in axes)
+    if n_branches > MOST_BRANCHES:
+        raise ConfigError(
+            "--sweep: too many branches",
+            got=" x ".join(str(len(values)) for _, values in axes) + f" = {n_branches}",
+            allowed=f"at most {MOST_BRANCHES} at once: each keeps an ensemble",
+            do="sweep over fewer values, or over one setting after the other",
+        )
+    found = []
+    for combination in product(*([f"{key}={value}" for value in values] for key, values in axes)):
+        told = combination if name is not None else (*overrides, *combination)
+        begin = [name] if name is not None else [f"step={at}"]
+        called = ",".join([*begin, *map(_word, told)])
+        found.append(Wish(_checked_name(called), at, (*overrides, *combination)))
+    names = [wish.name for wish in found]
+    if twice := sorted({each for each in names if names.count(each) > 1}):
+        raise ConfigError("--sweep: a value is given twice", got=", ".join(twice), do="give each value once")
+    return found
+
+
+def _step_of(run: RunFolder, step: int | None) -> int:
+    """Return a step whose forecast is there."""
+    progress = progress_of(run)
+    there = sorted(s for phase, s in progress.survivors if phase is Phase.FORECAST)
+    analysed = [s for s in there if s < plan_for(run).n_updates(progress)]
+    wanted = analysed[-1] if step is None and analysed else step
+    if wanted is not None and wanted in there:
+        return wanted
+    raise DataError(
+        f"the run in {run.folder} has no complete forecast" + ("" if step is None else f" of step {step}"),
+        got=f"complete: {there or 'none'}",
+        allowed="a step whose forecast is complete: what is analysed is what was predicted there",
+        do="`daflow status` tells how far the run is, `daflow resume` goes on with it",
+    )
+
+
+def _values_of(sweep: str) -> tuple[str, list[str]]:
+    key, equals, listed = sweep.partition("=")
+    values = parse_value(f"[{listed}]", f"--sweep {key.strip()}") if equals else None
+    if not values or not key.strip():
+        raise ConfigError(
+            "--sweep: not a setting with values",
+            got=repr(sweep),
+            allowed="key.sub=value,value,... as in localization.lengths.x=400,800",
+            do="write the key, '=' and values with commas between them",
+        )
+    return key.strip(), [json.dumps(value) for value in values]
+
+
+def _word(override: str) -> str:
+    """Return a setting as a part of a name: without its section, and without what no folder is called."""
+    path, value = parse_override(override)
+    key = ".".join(map(str, path[1:] or path))
+    told = value if isinstance(value, str) else json.dumps(value)
+    return re.sub(r"[^A-Za-z0-9._=+-]+", "-", f"{key}={told}").strip("-")
+
+
+def _checked_name(name: str) -> str:
+    if len(name) > _LONGEST_NAME:
+        mark = blake2b(name.encode(), digest_size=4).hexdigest()
+        name = f"{name[: _LONGEST_NAME - len(mark) - 1]}-{mark}"
+    if _NAME.fullmatch(name):
+        return name
+    raise DataError(
+        "--name: no branch can be called so",
+        got=repr(name),
+        allowed="letters, digits and . _ = , + -, a letter or digit first: it is a folder's name",
+        do="give another name",
+    )
+
+
+def make_branches(run: RunFolder, wishes: Iterable[Wish]) -> list[RunFolder]:
+    """Make branches of a run, or open those that were made of the same wishes; none is made if one cannot be.
+
+    Raises
+    ------
+    daflow.errors.InputError
+        A setting cannot be used, or would change what the branch takes over; or a branch of that name has
+        other settings.
+    daflow.errors.StoreError
+        The disk is full or not writable.
+    """
+    asked = [(wish, _asked(run, wish)) for wish in wishes]
+    there = branch_folders(run)
+    made = {
+        wish.name: _same(open_folder(there[wish.name]), wish, w) for wish, w in asked if wish.name in there
+    }
+    for wish, workflow in asked:
+        if wish.name not in made:
+            made[wish.name] = _made(run, wish, workflow)
+    return [made[wish.name] for wish, _ in asked]
+
+
+def _asked(run: RunFolder, wish: Wish) -> Workflow:
+    """Return the workflow of a branch, seen to be one that can take over the forecast."""
+    values: dict[str, Any] = json.loads(to_json(run.workflow))
+    for text in wish.overrides:
+        path, value = parse_override(text)
+        here = values.get(str(path[0]))
+        if len(path) == 2 and path[1] == "kind" and isinstance(here, dict) and here.get("kind") != value:
+            # The settings of one kind are not those of another: it starts from its own defaults.
+            values[str(path[0])] = {"kind": value}
+    store = run.workflow.storage.path
+    if store is not None:
+        values["storage"]["path"] = str(store.with_name(f"{store.name}.{BRANCHES}") / wish.name)
+    values, _ = with_overrides(values, wish.overrides)
+    workflow = workflow_from(values | {"name": f"{run.workflow.name}, {wish.name}"}, run.folder, "--set")
+    unchanged.check(run.workflow, workflow, [parse_override(text)[0] for text in wish.overrides], wish.step)
+    observations = _observations(run, workflow)
+    locality = locality_of(workflow, observations.table)
+    if locality is not None:
+        locality.check()
+    method_of(workflow, observations)
+    return workflow
+
+
+def _observations(run: RunFolder, workflow: Workflow) -> Observations:
+    """Return the parent's observations, or the same ones with other errors where they are to have such."""
+    theirs = store_for(run).read_observations()
+    if not unchanged.other_errors(run.workflow, workflow):
+        return theirs
+    ours = observed_of(workflow, model_of(workflow))
+    columns = [name for name in theirs.table if name != "error_std"]
+    if isinstance(ours, Observations) and all(
+        name in ours.table
+        and np.array_equal(theirs.table[name], ours.table[name], equal_nan=_numeric(theirs, name))
+        for name in columns
+    ):
+        return ours
+    raise DataError(
+        "observations.error: the observations are read again for it, and are not what the run observed",
+        got="another table",
+        allowed="the table that the run read, but for error_std",
+        do="restore the file of the observations as it was when the run was made",
+    )
+
+
+def _numeric(observations: Observations, name: str) -> bool:
+    return np.asarray(observations.table[name]).dtype.kind == "f"
+
+
+def _made(run: RunFolder, wish: Wish, workflow: Workflow) -> RunFolder:
+    """Make the folder of a branch: whole or not at all."""
+    folder = run.folder / BRANCHES / wish.name
+    progress, key = progress_of(run), plan_for(run).keys[Phase.FORECAST, wish.step]
+    branching = Branching("../..", wish.step, progress.survivors[Phase.FORECAST, wish.step], _told(run, wish))
+    made = RunFolder(folder, workflow, run.n_obs, environment())
+    _check_store(workflow)
+    partial = replace(made, folder=folder.with_name(f".{wish.name}.{uuid.uuid4().hex}{PARTIAL}"))
+    make_folder(partial.folder)
+    write_durably(partial.folder / "workflow.yaml", to_json(workflow).encode())
+    write_durably(partial.folder / RECORD, json.dumps(branching.to_json(), indent=1).encode())
+    lines = [facts.branched(branching.parent, wish.step, key), *_taken_over(progress, wish.step)]
+    write_durably(partial.journal, "".join(f"{json.dumps(fact)}\n" for fact in lines).encode())
+    if unchanged.other_errors(run.workflow, workflow):
+        own = store_of(workflow, partial.folder, made.layout)
+        own.write_observations(_observations(run, workflow))
+    write_resolved(partial)
+    with store_errors("make the branch", folder):
+        partial.folder.rename(folder)
+    sync_folder(folder.parent)
+    return made
+
+
+def _taken_over(progress: Progress, step: int) -> Iterable[facts.Fact]:
+    """Return the facts that what the parent has done is settled, up to the forecast of a step."""
+    for stage, survivors in progress.survivors.items():
+        if stage[1] < step or (stage[1] == step and stage[0] in BEFORE_ANALYSIS):
+            yield facts.closed(stage, survivors)
+
+
+def _told(run: RunFolder, wish: Wish) -> Mapping[str, Any]:
+    """Return the settings that differ from the parent's, by their dotted keys."""
+    before = json.loads(to_json(run.workflow))
+    told = {}
+    for text in wish.overrides:
+        path, value = parse_override(text)
+        here: Any = before
+        for part in path:
+            here = here.get(part) if isinstance(here, dict) else None
+        if here != value:
+            told[".".join(map(str, path))] = value
+    return told
+
+
+def _check_store(workflow: Workflow) -> None:
+    store = workflow.storage.path
+    if store is not None and store.exists() and any(store.iterdir()):
+        raise DataError(
+            f"storage.path: {store} is in use",
+            got="a folder that is not empty",
+            allowed="a folder that does not exist yet, or is empty: a branch has a store of its own",
+            do="name another folder with --set storage.path=..., or clear this one away",
+        )
+
+
+def _same(branch: RunFolder, wish: Wish, workflow: Workflow) -> RunFolder:
+    """Return a branch that is there if it is what is wished for."""
+    branching = branching_of(branch.folder)
+    free = {"name", "execution", "policy"}
+    before, now = branch.workflow.model_dump(mode="json"), workflow.model_dump(mode="json")
+    other = sorted(name for name in now if name not in free and now[name] != before.get(name))
+    at = None if branching is None else branching.step
+    if other or at != wish.step:
+        raise ConfigError(
+            f"there is a branch {wish.name} already, of other settings",
+            got=f"step {wish.step}, it has {at}" if at != wish.step else f"changed: {', '.join(other)}",
+            allowed="the same step and settings (then it is gone on with), or another name",
+            do="give another --name, or clear that branch away",
+        )
+    return replace(branch, workflow=workflow)
+
+
+def analyse(branch: RunFolder, watch: Watch = ignore) -> Stop:
+    """Do the analysis that a branch is made for, as far as it is not done, and say how it ended.
+
+    Raises
+    ------
+    daflow.errors.DataError
+        The run is no branch.
+    daflow.errors.RunError, KeyboardInterrupt
+        As `daflow.assemble.launch.drive`.
+    """
+    branching = branching_of(branch.folder)
+    if branching is None:
+        raise DataError(f"the run in {branch.folder} is no branch", do="make one with `daflow analyse`")
+    if (Phase.UPDATE, branching.step) in progress_of(branch).survivors:
+        return Stop("analysed", f"the analysis of step {branching.step} is done", resumable=True)
+    return drive(branch, watch, pause=branching.step)
