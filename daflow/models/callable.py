@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable as Calling
+from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+import numpy as np
 
 from daflow.config.external_models import CallableSettings
+from daflow.errors import ConfigError, OutputInvalid, PredictionsMissing
 from daflow.models.attempt_directory import attempt_directory
 from daflow.models.predictions import checked_predictions
 from daflow.models.user_functions import (
@@ -14,10 +19,11 @@ from daflow.models.user_functions import (
     load_function,
     table_of_observables,
 )
-from daflow.ports import FloatArray, MemberInput, ObservationTable
+from daflow.ports import Advanced, FloatArray, MemberInput, ObservationTable
 
 OFFERED: Final = ("seed", "member", "step", "work_dir", "log_dir")
 """Keywords that a function gets if its signature has them."""
+Answer = TypeVar("Answer")
 
 
 class Callable:
@@ -26,7 +32,8 @@ class Callable:
     The function gets the member's parameters (variable name -> array) and the observation table, and
     returns the predicted observations (n_obs,) in the table's order. Of ``seed``, ``member``, ``step``,
     ``work_dir`` and ``log_dir`` it gets those that its signature names, and all of the settings'
-    ``arguments``. The simplest is ``def forecast(parameters, observations)``.
+    ``arguments``. The simplest is ``def forecast(parameters, observations)``. In cycles it is the function
+    ``advance`` that is called, with a start and a stop as well.
 
     Laws: a function is called with what its signature accepts and no more; whatever it raises becomes
     `ModelFailed` with its traceback in the log folder; what it returns is checked before it counts.
@@ -44,6 +51,13 @@ class Callable:
         self._passed = accepted_keywords(
             self._function, positional=2, offered=OFFERED, asked=settings.arguments, key=key
         )
+        self._advance = None
+        if settings.advance is not None:
+            key = "model.advance"
+            self._advance = load_function(settings.advance, settings.folder, key)
+            self._passed_on = accepted_keywords(
+                self._advance, positional=4, offered=OFFERED, asked=settings.arguments, key=key
+            )
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel as settings: the function is imported where it arrives."""
@@ -62,14 +76,69 @@ class Callable:
         """
         keywords = {name: getattr(given, name) for name in self._passed} | self.settings.arguments
         name = self.settings.function
+        return self._called(
+            given,
+            name,
+            keywords,
+            lambda: self._function(given.parameters, given.observations, **keywords),
+            lambda answer: checked_predictions(answer, given.observations, name),
+        )
+
+    def advance(self, given: MemberInput, start: float, stop: float) -> Advanced:
+        """Return the state at ``stop`` and the predicted observations, by the user's ``advance`` function.
+
+        Raises
+        ------
+        daflow.errors.ConfigError
+            The settings name none.
+        daflow.errors.OutputInvalid
+            It returned something else than a state and predictions.
+        """
+        function, name = self._advance, self.settings.advance
+        if function is None or name is None:
+            raise ConfigError(
+                "model.advance: 'cycling' needs a function that carries the state from one time to another",
+                do="name it as 'module:function'",
+            )
+        keywords = {name: getattr(given, name) for name in self._passed_on} | self.settings.arguments
+        return self._called(
+            given,
+            name,
+            keywords,
+            lambda: function(given.parameters, given.observations, start, stop, **keywords),
+            lambda answer: _checked_advance(answer, given, name),
+        )
+
+    def _called(
+        self,
+        given: MemberInput,
+        name: str,
+        keywords: Mapping[str, Any],
+        call: Calling[[], object],
+        check: Calling[[object], Answer],
+    ) -> Answer:
+        """Return what a function of the user's answers, once it is checked."""
         # Folders are made when they are asked for: most functions are done before two of them are.
         kept = (
             attempt_directory(given.work_dir, self.settings.keep) if "work_dir" in keywords else nullcontext()
         )
         with kept:
-            predicted = call_for_member(
-                lambda: self._function(given.parameters, given.observations, **keywords),
-                name,
-                lambda: given.log_dir,
-            )
-            return checked_predictions(predicted, given.observations, name)
+            return check(call_for_member(call, name, lambda: given.log_dir))
+
+
+def _checked_advance(answer: object, given: MemberInput, name: str) -> Advanced:
+    """Return a state and predictions if they can be used; who keeps the state looks at its shapes."""
+    if not (isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[0], Mapping)):
+        raise OutputInvalid(
+            f"{name}: not a state and predictions",
+            got=type(answer).__name__,
+            allowed="a pair: (variable -> array at the time 'stop', predictions (n_obs,))",
+            do="return state, predicted",
+        )
+    state, predicted = answer
+    known = {variable: np.asarray(values, dtype=np.float64) for variable, values in state.items()}
+    try:
+        return Advanced(known, checked_predictions(predicted, given.observations, name))
+    except PredictionsMissing as missing:
+        # The state is sound: whether these may be missing is the run's policy to say.
+        return Advanced(known, missing.predicted)

@@ -37,7 +37,7 @@ class KuramotoSivashinsky(Trajectories):
 
         needed = {name: (settings.n,)}
         system = System(
-            "kuramoto_sivashinsky", needed, components, start, lambda state: state[:, ::every].copy()
+            "kuramoto_sivashinsky", needed, components, start, lambda state: state[:, ::every].copy(), (name,)
         )
         super().__init__(settings, system, settings.together)
 

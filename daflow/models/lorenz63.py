@@ -64,7 +64,7 @@ class Lorenz63(Trajectories):
         names = np.array([f"{name}:{axis}" for axis in settings.observe])
         components = Components(np.full(seen.size, name), names, seen, nowhere, nowhere)
         needed = needed_variables({name: (3,)}, *numbers)
-        system = System("lorenz63", needed, components, start, lambda state: state[:, seen])
+        system = System("lorenz63", needed, components, start, lambda state: state[:, seen], (name,))
         super().__init__(settings, system, settings.together)
 
 

@@ -54,7 +54,9 @@ class Lorenz96(Trajectories):
         every = settings.observe_every
         seen = components_of(settings.variable, np.arange(0, settings.n, every))
         needed = needed_variables({settings.variable: (settings.n,)}, settings.forcing)
-        system = System("lorenz96", needed, seen, start, lambda state: state[:, ::every].copy())
+        system = System(
+            "lorenz96", needed, seen, start, lambda state: state[:, ::every].copy(), (settings.variable,)
+        )
         super().__init__(settings, system, settings.together)
 
 

@@ -76,7 +76,14 @@ class LorenzTwoScale(Trajectories):
         components = _components(settings)
         needed = needed_variables({settings.slow: (n,), settings.fast: (n * settings.n_fast,)}, *numbers)
         seen = components.component
-        system = System("lorenz96_two_scale", needed, components, start, lambda state: state[:, seen])
+        system = System(
+            "lorenz96_two_scale",
+            needed,
+            components,
+            start,
+            lambda state: state[:, seen],
+            (settings.slow, settings.fast),
+        )
         super().__init__(settings, system, settings.together)
 
 

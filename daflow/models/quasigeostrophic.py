@@ -55,7 +55,9 @@ class Quasigeostrophic(Trajectories):
             field = state.reshape(-1, *shape)
             return (field if settings.observe == "streamfunction" else speed(field))[:, rows, columns]
 
-        super().__init__(settings, System("quasigeostrophic", {name: shape}, components, start, observe))
+        super().__init__(
+            settings, System("quasigeostrophic", {name: shape}, components, start, observe, (name,))
+        )
 
 
 def _points(settings: QuasigeostrophicSettings) -> NDArray[np.int64]:

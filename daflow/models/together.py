@@ -10,14 +10,15 @@ from daflow.ports import FloatArray, MemberInput
 
 Result = FloatArray | DaflowError
 Read = TypeVar("Read")
+Made = TypeVar("Made")
 
 
 def forecast_members(
     given: Sequence[MemberInput],
     read: Callable[[MemberInput], Read],
-    run: Callable[[Sequence[Read]], Sequence[Result]],
-) -> list[Result]:
-    """Return each member's predictions, or why there are none.
+    run: Callable[[Sequence[Read]], Sequence[Made | DaflowError]],
+) -> list[Made | DaflowError]:
+    """Return what each member's forecast comes to, such as its predictions, or why it comes to nothing.
 
     Parameters
     ----------
@@ -32,7 +33,7 @@ def forecast_members(
     -----
     Law: the members that cannot be read do not keep the others from being forecast.
     """
-    results: list[Result | None] = []
+    results: list[Made | DaflowError | None] = []
     readable = []
     for member in given:
         try:
@@ -44,8 +45,8 @@ def forecast_members(
     return [next(forecasts) if result is None else result for result in results]
 
 
-def alone(results: Sequence[Result]) -> FloatArray:
-    """Return the predictions of a member that was forecast alone, or raise its error."""
+def alone(results: Sequence[Made | DaflowError]) -> Made:
+    """Return what the forecast of a single member comes to, or raise its error."""
     (result,) = results
     if isinstance(result, DaflowError):
         raise result

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from daflow.errors import ModelFailed
+from daflow.errors import DaflowError, DataError, ModelFailed
 from daflow.models.inputs import RowsAsked, variable
 from daflow.models.together import Result, alone, forecast_members
-from daflow.ports import FloatArray, MemberInput, ObservationTable
+from daflow.ports import Advanced, FloatArray, MemberInput, ObservationTable
 
 WAYS: Final = (("component", "time"), ("name", "time"))
+NEAR: Final = 1e-6
+"""How far from a whole number of time steps a time may lie: times come from files, with few digits."""
 
 Variables = Mapping[str, FloatArray]
 """Variable name -> the members' arrays, (n_members, *shape)."""
@@ -75,6 +78,8 @@ class System:
     start: Callable[[Variables], Motion]
     observe: Callable[[FloatArray], FloatArray]
     """From states (n_members, n_state) to what `components` says (n_members, n), a new array."""
+    state: tuple[str, ...]
+    """The variables that make up a state, one behind the other."""
 
 
 class Trajectories:
@@ -86,6 +91,7 @@ class Trajectories:
     def __init__(self, settings: TimedSettings, system: System, together: int = 1) -> None:
         self.settings, self.system, self.together = settings, system, together
         self._asked = RowsAsked(WAYS, system.name)
+        self._last_way: Way | None = None
 
     @property
     def needed(self) -> Shapes:
@@ -94,17 +100,22 @@ class Trajectories:
 
     def observables(self) -> ObservationTable:
         """Return a row for each time and observed component, times outermost; unit: none."""
-        settings, seen = self.settings, self.system.components
-        times = settings.time_step * settings.every_steps * np.arange(1, settings.n_times + 1)
-        n_rows = settings.n_times * seen.component.size
+        return self._table(self._times())
+
+    def _times(self) -> FloatArray:
+        settings = self.settings
+        return settings.time_step * settings.every_steps * np.arange(1.0, settings.n_times + 1.0)
+
+    def _table(self, times: FloatArray) -> ObservationTable:
+        seen, n_times = self.system.components, len(times)
         return {
-            "name": np.tile(seen.name, settings.n_times),
-            "kind": np.tile(seen.kind, settings.n_times),
+            "name": np.tile(seen.name, n_times),
+            "kind": np.tile(seen.kind, n_times),
             "time": np.repeat(times, seen.component.size),
-            "x": np.tile(seen.x, settings.n_times),
-            "y": np.tile(seen.y, settings.n_times),
-            "z": np.full(n_rows, np.nan),
-            "component": np.tile(seen.component, settings.n_times),
+            "x": np.tile(seen.x, n_times),
+            "y": np.tile(seen.y, n_times),
+            "z": np.full(n_times * seen.component.size, np.nan),
+            "component": np.tile(seen.component, n_times),
         }
 
     def forecast(self, given: MemberInput) -> FloatArray:
@@ -121,10 +132,71 @@ class Trajectories:
 
     def forecast_many(self, given: Sequence[MemberInput]) -> list[Result]:
         """Return for each member what `forecast` returns, or the error that it raises."""
-        return forecast_members(given, self._read, self._run)
+        return forecast_members(
+            given,
+            lambda one: self._read(one, self._asked.rows(self.observables, one.observations)),
+            self._run,
+        )
 
-    def _read(self, given: MemberInput) -> _Start:
-        asked = self._asked.rows(self.observables, given.observations)
+    def advance(self, given: MemberInput, start: float, stop: float) -> Advanced:
+        """Return the state at ``stop`` and the predicted observations, which are in (start, stop].
+
+        Parameters
+        ----------
+        given
+            The state at ``start``, and the observations, at times of `observables`.
+        start, stop
+            A whole number of time steps apart, as are the times of observation from the start.
+
+        Raises
+        ------
+        daflow.errors.DataError
+            As `forecast`; or a time lies between two time steps.
+        daflow.errors.ModelFailed
+            As `forecast`.
+
+        Notes
+        -----
+        Law: in two parts it is what it is in one, to the last bit where the scheme keeps the state itself,
+        and to rounding where it keeps something else (the modes of `kuramoto_sivashinsky`).
+        """
+        return alone(self.advance_many([given], start, stop))
+
+    def advance_many(
+        self, given: Sequence[MemberInput], start: float, stop: float
+    ) -> list[Advanced | DaflowError]:
+        """Return for each member what `advance` returns, or the error that it raises."""
+        way = self._way(start, stop)
+        return forecast_members(
+            given,
+            lambda one: self._read(one, way.asked.rows(lambda: self._table(way.times), one.observations)),
+            lambda starts: self._carry(starts, way),
+        )
+
+    def _way(self, start: float, stop: float) -> Way:
+        way = self._last_way
+        if way is None or (way.start, way.stop) != (start, stop):
+            times = self._times()
+            near = NEAR * self.settings.time_step
+            seen = times[(times > start + near) & (times <= stop + near)]
+            n_steps = [self._whole_steps(start, time) for time in (*seen.tolist(), stop)]
+            asked = RowsAsked(WAYS, self.system.name)
+            way = self._last_way = Way(start, stop, seen, tuple(n_steps), asked)
+        return way
+
+    def _whole_steps(self, start: float, stop: float) -> int:
+        turns = (stop - start) / self.settings.time_step
+        n_steps = round(turns)
+        if n_steps < 1 or abs(turns - n_steps) > NEAR:
+            raise DataError(
+                f"the {self.system.name} model cannot go from one time to another in whole time steps",
+                got=f"from {start:g} to {stop:g}, {turns:g} time steps",
+                allowed=f"multiples of {self.settings.time_step:g}",
+                do="correct cycling.start, cycling.window or the times of the observations",
+            )
+        return n_steps
+
+    def _read(self, given: MemberInput, asked: NDArray[np.int64]) -> _Start:
         name = self.system.name
         return _Start(
             asked, {each: variable(given, each, shape, name) for each, shape in self.needed.items()}
@@ -132,27 +204,69 @@ class Trajectories:
 
     def _run(self, starts: Sequence[_Start]) -> list[Result]:
         settings = self.settings
+        stops = [settings.every_steps * (number + 1) for number in range(settings.n_times)]
+        seen, sound, _ = self._follow(starts, stops)
+        return [
+            each.ravel()[start.asked]
+            if whether.all()
+            else self._grew(f"before observation time {whether.argmin() + 1}")
+            for each, whether, start in zip(seen, sound, starts, strict=True)
+        ]
+
+    def _carry(self, starts: Sequence[_Start], way: Way) -> list[Advanced | DaflowError]:
+        seen, sound, ends = self._follow(starts, way.n_steps)
+        # What is seen at the end of the way as well is seen there twice: the table has it once.
+        return [
+            Advanced(self._variables(end), each[: len(way.times)].ravel()[start.asked])
+            if whether.all()
+            else self._grew(f"between the times {way.start:g} and {way.stop:g}")
+            for each, whether, end, start in zip(seen, sound, ends, starts, strict=True)
+        ]
+
+    def _follow(
+        self, starts: Sequence[_Start], stops: Sequence[int]
+    ) -> tuple[FloatArray, NDArray[np.bool_], FloatArray]:
+        """Return what is seen after so many steps each, if states are finite then, and the last state."""
         variables = {name: np.stack([start.variables[name] for start in starts]) for name in self.needed}
-        seen, sound = [], []
+        seen, sound, here = [], [], 0
         # One member's overflow is looked for below; it is no reason to warn of, or to stop, all of them.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             motion = self.system.start(variables)
-            for _ in range(settings.n_times):
-                state = motion.carry(settings.every_steps)
+            for there in stops:
+                state = motion.carry(there - here)
+                here = there
                 seen.append(self.system.observe(state))
                 sound.append(np.isfinite(state).all(axis=1))
-        ways = zip(np.stack(seen, axis=1), np.stack(sound, axis=1), starts, strict=True)
-        return [self._checked(each, whether, start.asked) for each, whether, start in ways]
+        return np.stack(seen, axis=1), np.stack(sound, axis=1), state
 
-    def _checked(self, seen: FloatArray, sound: NDArray[np.bool_], asked: NDArray[np.int64]) -> Result:
-        if not sound.all():
-            return ModelFailed(
-                f"the state of the {self.system.name} model grew beyond all bounds before observation time "
-                f"{sound.argmin() + 1}",
-                got=f"time_step {self.settings.time_step:g}",
-                do="shorten the time step, or look at the prior of the initial state and the parameters",
-            )
-        return seen.ravel()[asked]
+    def _variables(self, state: FloatArray) -> Variables:
+        """Return a member's state (n_state,) as its variables, new arrays."""
+        shapes = [self.needed[name] for name in self.system.state]
+        stops = np.cumsum([prod(shape) for shape in shapes])
+        parts = np.split(state, stops[:-1])
+        return {
+            name: np.array(part).reshape(shape)
+            for name, part, shape in zip(self.system.state, parts, shapes, strict=True)
+        }
+
+    def _grew(self, when: str) -> ModelFailed:
+        return ModelFailed(
+            f"the state of the {self.system.name} model grew beyond all bounds {when}",
+            got=f"time_step {self.settings.time_step:g}",
+            do="shorten the time step, or look at the prior of the initial state and the parameters",
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Way:
+    """From one time to another, with the times between at which there is something to see."""
+
+    start: float
+    stop: float
+    times: FloatArray
+    n_steps: tuple[int, ...]
+    """Time steps from the start to each of the times, and to the stop."""
+    asked: RowsAsked
 
 
 @dataclass(frozen=True, slots=True)

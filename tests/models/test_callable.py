@@ -158,3 +158,45 @@ def test_that_observables_that_are_no_table_are_refused(write, value):
 def test_that_a_twin_needs_observables(write):
     with pytest.raises(ConfigError, match="twin experiment"):
         Callable(write(SIMPLEST)).observables()
+
+
+ADVANCE = SIMPLEST + textwrap.dedent("""
+    def advance(state, observations, start, stop, *, seed):
+        k = state["k"] * (stop - start)
+        return {"k": k}, k * observations["time"] + 0 * seed
+""")
+
+
+def test_that_a_function_carries_a_state_from_one_time_to_another(write, given):
+    model = pickle.loads(pickle.dumps(Callable(write(ADVANCE, advance="users_model:advance"))))  # noqa: S301 - its own
+    made = model.advance(given, 0.5, 2.5)
+    assert made.state["k"] == 6.0
+    assert made.predicted.tolist() == [6.0, 12.0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ("observations['time']", "not a state and predictions"),
+        ("({'k': 1.0}, [1.0])", "not one prediction for each observation"),
+        ("([1.0], observations['time'])", "not a state and predictions"),
+    ],
+)
+def test_that_what_it_returns_is_a_state_and_predictions(write, given, answer, message):
+    text = SIMPLEST + f"def advance(state, observations, start, stop): return {answer}\n"
+    with pytest.raises(OutputInvalid, match=message):
+        Callable(write(text, advance="users_model:advance")).advance(given, 0.0, 1.0)
+
+
+def test_that_a_state_is_not_lost_where_predictions_are_missing(write, given):
+    text = SIMPLEST + "def advance(state, observations, start, stop): return state, [1.0, float('nan')]\n"
+    made = Callable(write(text, advance="users_model:advance")).advance(given, 0.0, 1.0)
+    assert made.state["k"] == 3.0
+    assert np.isnan(made.predicted).tolist() == [False, True]
+
+
+def test_that_a_model_without_such_a_function_says_so(write, given):
+    with pytest.raises(ConfigError, match=r"model\.advance"):
+        Callable(write(SIMPLEST)).advance(given, 0.0, 1.0)
+    with pytest.raises(ConfigError, match=r"model\.advance"):
+        Callable(write(SIMPLEST, advance="users_model:forecast"))
