@@ -139,15 +139,16 @@ def serial_factors(
     values = finite_array("observations", observations, (n_obs,))
     heard = _heard_after(obs_obs_taper, n_obs)
     factors = SerialFactors(np.empty((n_obs, len(ensemble))), np.empty((n_obs, len(ensemble))))
-    for j in range(n_obs):
-        factors.increments[j] = increments_of(ensemble[:, j], float(values[j]), float(errors[j]))
-        factors.regressors[j] = _regressor(ensemble[:, j])
-        later, weights = heard(j)
-        changed = ensemble[:, later]
-        _regress(changed, factors.regressors[j], factors.increments[j], weights)
-        if not isinstance(later, slice):
-            ensemble[:, later] = changed
-    return factors
+    with quiet_overflow():
+        for j in range(n_obs):
+            factors.increments[j] = increments_of(ensemble[:, j], float(values[j]), float(errors[j]))
+            factors.regressors[j] = _regressor(ensemble[:, j])
+            later, weights = heard(j)
+            changed = ensemble[:, later]
+            _regress(changed, factors.regressors[j], factors.increments[j], weights)
+            if not isinstance(later, slice):
+                ensemble[:, later] = changed
+    return SerialFactors(still_finite(factors.regressors), still_finite(factors.increments))
 
 
 def serial_transform_by_blocks(source: BlockedInnovations, scheme: str = "ensrf") -> EnsembleTransform:
@@ -253,7 +254,7 @@ def _heard_after(taper: Any, n_obs: int) -> Heard:
 
 def _regressor(predicted: FloatArray) -> FloatArray:
     anomalies = anomalies_of(predicted)
-    total = float(anomalies @ anomalies)
+    total = float(still_finite(np.asarray(anomalies @ anomalies)))
     return anomalies if total == 0.0 else anomalies / total
 
 
