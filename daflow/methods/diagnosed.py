@@ -24,7 +24,7 @@ from daflow.ports import (
 )
 
 CHI_SQUARE: Final = "chi_square"
-SIGNAL: Final = "signal"
+SIGNAL: Final = "dfs"
 RANK: Final = "effective_rank"
 MISFIT: Final = "misfit"
 UNDIAGNOSED: Final = "undiagnosed"

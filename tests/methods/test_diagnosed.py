@@ -36,7 +36,7 @@ from tests.methods.test_es_mda import (
 )
 
 DIAGONAL = ERRORS["diagonal"]
-FIGURES = {"chi_square", "signal", "effective_rank", "misfit"}
+FIGURES = {"chi_square", "dfs", "effective_rank", "misfit"}
 
 
 def es_mda(error=DIAGONAL, **settings):
@@ -70,14 +70,14 @@ def test_that_an_update_has_the_bits_that_it_has_without(cuts, error, tapers):
 def test_that_the_figures_are_those_of_the_predictions_and_the_observations(error):
     prepared = with_figures(es_mda(error), error).prepare(StepInput(0, MEMBERS, read(PREDICTED), {}))
     expected = innovation_figures(N_MEMBERS, read(PREDICTED), VALUES, error)
-    found = tuple(prepared.figures[n] for n in ("chi_square", "signal", "effective_rank", "misfit"))
+    found = tuple(prepared.figures[n] for n in ("chi_square", "dfs", "effective_rank", "misfit"))
     assert found == expected
     assert prepared.figures["alpha"] == 2.0
 
 
 @dataclass
 class Recorded:
-    """A method that tells what it is given, and surveys."""
+    """A method that tells what it is given."""
 
     calls: list[str] = field(default_factory=list)
     figures: dict[str, float] = field(default_factory=dict)
@@ -93,19 +93,23 @@ class Recorded:
     def localize(self, locate):
         return {"mine": np.ones(2)}
 
+    def apply(self, given, slab):
+        self.calls.append(f"apply with {', '.join(given.places)}")
+        return {"left": np.zeros(1)}
+
+
+class Surveyed(Recorded):
+    """The same, and it surveys."""
+
     def survey(self, given, slab):
         return {"places": np.array(sorted(given.places))}
 
     def conclude(self, given, factors, found):
         return Prepared({"n": np.array(len(list(found)))}, {"concluded": 1.0})
 
-    def apply(self, given, slab):
-        self.calls.append(f"apply with {', '.join(given.places)}")
-        return {"left": np.zeros(1)}
-
 
 def test_that_all_that_a_method_is_asked_is_asked_of_it():
-    inner = Recorded(figures={"misfit": -1.0, "mine": 2.0})
+    inner = Surveyed(figures={"misfit": -1.0, "mine": 2.0})
     method = with_figures(inner)
     assert (method.n_steps, method.base(2)) == (3, 14)
     slices = InSlices(method, SlicePoints(VARIABLE, PLACES), [10])
@@ -116,7 +120,7 @@ def test_that_all_that_a_method_is_asked_is_asked_of_it():
     assert prepared.last
     assert prepared.figures == {**prepared.figures, "misfit": -1.0, "mine": 2.0}, "its own figures stay"
     assert prepared.figures.keys() == FIGURES | {"mine"}
-    assert not hasattr(with_figures(es_mda()), "survey"), "only what surveys is said to"
+    assert not hasattr(with_figures(Recorded()), "survey"), "only what surveys is said to"
 
 
 class UnforeseenError(Exception):
