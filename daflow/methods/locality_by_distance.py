@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -14,10 +14,17 @@ from daflow.methods.locality import two_factors
 from daflow.numerics.inversion.updates import InversionSettings
 from daflow.numerics.localization.cell_planning import plan_localization
 from daflow.numerics.localization.cells import LocalizationPlan
-from daflow.numerics.localization.distance import IntArray, Rules, state_obs_taper
+from daflow.numerics.localization.distance import (
+    DistanceTaper,
+    IntArray,
+    Rules,
+    obs_obs_taper,
+    state_obs_taper,
+)
 from daflow.numerics.localization.gathering import Slab
 from daflow.numerics.localization.local_analysis import add_local_analysis
 from daflow.numerics.localization.localized_update import add_tapered_increment
+from daflow.numerics.localization.weighing import Weighing, by_distance
 from daflow.numerics.obs_error.covariance import Covariance
 from daflow.ports import Arrays, FloatArray, SliceInput, SlicePoints, StoredArray
 
@@ -36,12 +43,15 @@ class DistanceLocality:
         The number of each observation's kind.
     rules
         (variable, kind) -> taper.
+    among
+        The taper of observations among themselves; ``None``: their covariance is as the members have it.
     """
 
     tapers: str
     obs_points: FloatArray
     kind_codes: IntArray
     rules: Rules
+    among: DistanceTaper | None = None
 
     @property
     def surveys(self) -> bool:
@@ -52,12 +62,30 @@ class DistanceLocality:
         self, predicted: FloatArray, observed: FloatArray, error: Covariance, settings: InversionSettings
     ) -> Arrays:
         """Return what an update of any slice needs of a step: two arrays (n_obs, n_members)."""
+        if self.among is not None:
+            settings = replace(settings, obs_obs_taper=self._among(self.among))
         return two_factors(self.tapers, predicted, observed, error, settings)
 
     def plan(self, points: SlicePoints) -> Arrays:
         """Return which observations the points of a slice hear, and how loudly."""
         given = (points.coordinates, points.variable, self.obs_points, self.kind_codes, self.rules)
         return plan_localization(*given).to_arrays()
+
+    def weighing(self) -> Weighing:
+        """Return the same weights, of any pairs."""
+        own = self.among
+        if own is None:
+            return by_distance(self.obs_points, self.kind_codes, self.rules)
+        return by_distance(
+            self.obs_points,
+            self.kind_codes,
+            self.rules,
+            lambda: self._among(own),
+        )
+
+    def _among(self, taper: DistanceTaper) -> FloatArray:
+        weights: FloatArray = obs_obs_taper(self.obs_points, taper).toarray()
+        return weights
 
     def survey(self, given: SliceInput, slab: StoredArray) -> Arrays:  # noqa: ARG002 - needs to know nothing
         """Return nothing."""
@@ -83,6 +111,8 @@ class DistanceLocality:
         for (_, kind), taper in self.rules.items():
             if taper is not None:
                 state_obs_taper(np.zeros((1, 3)), self.obs_points[self.kind_codes == kind], taper)
+        if self.among is not None:
+            state_obs_taper(np.zeros((1, 3)), self.obs_points, self.among)
 
 
 Update = Callable[[LocalizationPlan, Slab, ArrayLike, ArrayLike], None]

@@ -69,7 +69,7 @@ def _nice(std: str) -> Localizer:
 
 def _dropout(_parameters: FloatArray, _predicted: FloatArray, draws: np.random.Generator) -> Weights:
     numbers = draws.random(N * N)
-    return dropout_taper((0, N), (N, N), 0.1, lambda start, stop: numbers[start:stop]), None
+    return dropout_taper((0, N), (N, N), 0.1, lambda places: numbers[places]), None
 
 
 _RING = ring_distance(N)

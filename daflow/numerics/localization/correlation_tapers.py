@@ -48,7 +48,7 @@ def correlations(ensemble: ArrayLike, predicted: ArrayLike) -> FloatArray:
     """
     members = ensemble_of("ensemble", ensemble)
     others = finite_array("predicted", predicted, (len(members), None))
-    product: FloatArray = _unit_anomalies(members).T @ _unit_anomalies(others)
+    product: FloatArray = unit_anomalies(members).T @ unit_anomalies(others)
     return np.clip(product, -1.0, 1.0, out=product)
 
 
@@ -199,7 +199,11 @@ def _read(correlation: ArrayLike, noise: ArrayLike) -> tuple[FloatArray, FloatAr
     return values, level
 
 
-def _unit_anomalies(ensemble: FloatArray) -> FloatArray:
+def unit_anomalies(ensemble: FloatArray) -> FloatArray:
+    """Return the departures from the mean over the root of their squares' sum; 0 where members agree.
+
+    The products of columns of two such arrays (n_members, n) are sample correlations, to rounding.
+    """
     anomalies = anomalies_of(ensemble)
     norm = np.sqrt(np.square(anomalies).sum(axis=0))
     unit: FloatArray = np.divide(anomalies, norm, out=np.zeros_like(anomalies), where=norm > 0)

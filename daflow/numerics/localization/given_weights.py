@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
@@ -36,21 +37,44 @@ def plan_of_weights(weights: ArrayLike) -> LocalizationPlan:
     Cost: as large as the weights, which are looked at as a matrix: for what fits in memory.
     """
     given = finite_array("localization weights", weights, (None, None))
-    if given.size and (given.min() < 0 or given.max() > 1):
-        raise DataError(
-            "a localization weight is out of range", got=[given.min(), given.max()], allowed="[0, 1]"
-        )
+    starts = range(0, len(given), NEIGHBOURS)
+    return plan_of_blocks((given[start : start + NEIGHBOURS] for start in starts), given.shape[1])
+
+
+def plan_of_blocks(blocks: Iterable[ArrayLike], n_obs: int) -> LocalizationPlan:
+    """Return the plan of weights that come block by block along the state, a cell each.
+
+    Law: with the blocks of `plan_of_weights` it gives the same plan. Memory: what the weights that are not 0
+    take, in cells of all points and observations of a block that have any.
+
+    Parameters
+    ----------
+    blocks
+        (p, n_obs) each, in [0, 1]; some 64 points a block are best, fewer than some hundreds.
+    n_obs
+        How many observations.
+
+    Raises
+    ------
+    DataError
+        As `plan_of_weights`.
+    """
     points, obs, parts = [], [], []
-    for start in range(0, len(given), NEIGHBOURS):
-        block = given[start : start + NEIGHBOURS]
+    n_state = 0
+    for given in blocks:
+        block = finite_array("localization weights", given, (None, n_obs))
+        if block.size and (block.min() < 0 or block.max() > 1):
+            got = [float(block.min()), float(block.max())]
+            raise DataError("a localization weight is out of range", got=got, allowed="[0, 1]")
         here, heard = np.flatnonzero(block.any(axis=1)), np.flatnonzero(block.any(axis=0))
         if here.size:
-            points.append(start + here)
+            points.append(n_state + here)
             obs.append(heard)
             parts.append(np.ascontiguousarray(block[np.ix_(here, heard)].T).ravel())
+        n_state += len(block)
     arrays = {
-        "n_state": np.array(given.shape[0]),
-        "n_obs": np.array(given.shape[1]),
+        "n_state": np.array(n_state),
+        "n_obs": np.array(n_obs),
         "group_starts": np.array([0, len(points)]),
         "weights": np.concatenate([np.zeros(0), *parts]),
     }

@@ -11,17 +11,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from daflow.errors import ConfigError, DataError
 from daflow.numerics.arrays.validation import FloatArray, finite_array, positive_number
 
+IntArray = NDArray[np.int64]
 Range = tuple[int, int]
 """Rows ``start`` to ``stop``."""
 
 
 def delta_taper(rows: Range, n_obs: int) -> FloatArray:
     """Return 1 where both indices agree, 0 elsewhere (stop - start, n_obs)."""
-    return np.equal.outer(np.arange(*_checked(rows)), np.arange(n_obs)).astype(np.float64)
+    return delta_weights(np.arange(*_checked(rows)), np.arange(n_obs))
 
 
 def radial_taper(rows: Range, n_obs: int, length: float) -> FloatArray:
@@ -38,13 +40,26 @@ def radial_taper(rows: Range, n_obs: int, length: float) -> FloatArray:
     length
         l, in steps of the index, above 0.
     """
+    return radial_weights(np.arange(*_checked(rows)), np.arange(n_obs), length)
+
+
+def delta_weights(numbers: IntArray, belongs: IntArray) -> FloatArray:
+    """Return 1 where an observation belongs to a number, 0 elsewhere (p, q).
+
+    ``numbers`` (p,) are numbers along the state, ``belongs`` (q,) to which of them observations belong.
+    """
+    return np.equal.outer(numbers, belongs).astype(np.float64)
+
+
+def radial_weights(numbers: IntArray, belongs: IntArray, length: float) -> FloatArray:
+    """Return `radial_taper` for any numbers (p,) and those that observations belong to (q,): (p, q)."""
     scale = positive_number("length of a radial taper", length)
-    distance = np.subtract.outer(np.arange(*_checked(rows)), np.arange(n_obs)) / scale
+    distance = np.subtract.outer(numbers, belongs) / scale
     return np.exp(-0.5 * np.minimum(np.square(distance), 1e3))
 
 
 def dropout_taper(
-    rows: Range, shape: tuple[int, int], keep: float, uniforms: Callable[[int, int], FloatArray]
+    rows: Range, shape: tuple[int, int], keep: float, uniforms: Callable[[IntArray], FloatArray]
 ) -> FloatArray:
     """Return 1 on the diagonal and, with a probability, elsewhere; else 0 (stop - start, n_obs).
 
@@ -60,40 +75,46 @@ def dropout_taper(
     keep
         The probability of keeping a pair, in [0, 1].
     uniforms
-        Numbers ``start`` to ``stop`` of a sequence in [0, 1): always the same for one update.
+        Numbers of a sequence in [0, 1) at any places of it: always the same for one update.
 
     Raises
     ------
     ConfigError
         The probability is out of range.
     DataError
-        The rows are not of that shape, or the sequence has other lengths than asked for.
+        The rows are not of that shape, or the sequence gives other lengths than asked for.
     """
+    return dropout_weights(np.arange(*_checked(rows)), np.arange(shape[1]), shape, keep, uniforms)
+
+
+def dropout_weights(
+    numbers: IntArray,
+    obs: IntArray,
+    shape: tuple[int, int],
+    keep: float,
+    uniforms: Callable[[IntArray], FloatArray],
+) -> FloatArray:
+    """Return `dropout_taper` for any numbers of the state (p,) and observations (q,): (p, q)."""
     if not 0 <= keep <= 1:
         raise ConfigError("the probability of keeping a pair is out of range", got=keep, allowed="[0, 1]")
-    (start, stop), (n_state, n_obs) = _checked(rows), shape
-    if stop > n_state:
-        raise DataError("the rows of a slice are not of the state", got=rows, allowed=f"up to {n_state}")
-    if n_state < n_obs:
-        # The sequence runs along the longer side.
-        return dropout_taper((0, n_obs), (n_obs, n_state), keep, uniforms)[:, start:stop].T
-    square = _lower(0, n_obs, n_obs, keep, uniforms)
-    whole = square + square.T + np.eye(n_obs)
-    below = _lower(max(start, n_obs), max(stop, n_obs), n_obs, keep, uniforms)
-    return np.vstack([whole[start:stop], below])
-
-
-def _lower(
-    start: int, stop: int, n_obs: int, keep: float, uniforms: Callable[[int, int], FloatArray]
-) -> FloatArray:
-    """Return what is kept below the diagonal of rows ``start`` to ``stop``."""
-    before = np.minimum(np.arange(stop + 1), n_obs)
-    first = np.concatenate([[0], np.cumsum(before)])
-    low, high = int(first[start]), int(first[stop])
-    draws = finite_array("uniform numbers", uniforms(low, high), (high - low,))
-    taper = np.zeros((stop - start, n_obs))
-    taper[np.arange(n_obs) < before[start:stop, np.newaxis]] = draws < keep
-    return taper
+    if numbers.size and int(numbers.max()) >= shape[0]:
+        raise DataError(
+            "the rows of a slice are not of the state",
+            got=int(numbers.max()),
+            allowed=f"up to {shape[0] - 1}",
+        )
+    # The sequence runs row by row along the longer side, below the diagonal.
+    number, observation = numbers[:, np.newaxis], obs[np.newaxis]
+    high, low = np.maximum(number, observation), np.minimum(number, observation)
+    narrow = min(shape)
+    wide = np.maximum(high - narrow, 0)
+    square = high - wide
+    places = square * (square - 1) // 2 + wide * narrow + low
+    off = high > low
+    draws = finite_array("uniform numbers", uniforms(places[off]), (int(off.sum()),))
+    weights = np.ones(off.shape)
+    weights[off] = draws < keep
+    return weights
 
 
 def _checked(rows: Range) -> Range:

@@ -26,7 +26,7 @@ from daflow.numerics.arrays.validation import FloatArray, finite_array
 from daflow.numerics.localization.sampling_error import CORRELATION_STDS, PERFECT
 
 EXPONENTS: Final = (0, 2, 4, 6, 8, 10)
-"""Which powers are tried."""
+"""Which powers are tried: each is the square times the one before."""
 
 _WEIGHTS: Final = np.linspace(1.0, 0.0, 10)
 
@@ -77,7 +77,11 @@ def survey_norms(correlation: ArrayLike, n_members: int, *, std: str = "asymptot
         raise ConfigError("no standard deviation of correlations has this name", got=std, allowed=allowed)
     values = _clipped(correlation)
     noise = float(np.square(CORRELATION_STDS[std](values, n_members)).sum())
-    changes = np.stack([((np.abs(values) ** power - 1.0) * values).ravel() for power in EXPONENTS])
+    changes = np.empty((len(EXPONENTS), values.size))
+    flat, square, power = values.ravel(), np.square(values).ravel(), np.ones(values.size)
+    for change in changes:
+        np.multiply(power - 1.0, flat, out=change)
+        power *= square
     return NiceSurvey(noise, changes @ changes.T)
 
 

@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daflow.errors import ConfigError, DataError
-from daflow.numerics.localization.index_tapers import delta_taper, dropout_taper, radial_taper
+from daflow.numerics.localization.index_tapers import (
+    delta_taper,
+    delta_weights,
+    dropout_taper,
+    dropout_weights,
+    radial_taper,
+    radial_weights,
+)
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 any_case = pytest.mark.parametrize(
@@ -21,7 +28,7 @@ def load(case):
 
 
 def sequence(numbers):
-    return lambda start, stop: numbers[start:stop]
+    return lambda places: numbers[places]
 
 
 @any_case
@@ -88,7 +95,7 @@ BAD = {
     "length": lambda: radial_taper((0, 2), 2, 0.0),
     "order": lambda: delta_taper((3, 2), 2),
     "rows": lambda: dropout_taper((0, 3), (2, 2), 0.5, sequence(np.zeros(9))),
-    "draws": lambda: dropout_taper((0, 2), (2, 2), 0.5, sequence(np.zeros(0))),
+    "draws": lambda: dropout_taper((0, 2), (2, 2), 0.5, lambda places: np.zeros(0)),
 }
 
 
@@ -101,3 +108,17 @@ def test_that_what_cannot_be_used_is_refused(case):
 def test_that_a_probability_beyond_one_is_refused():
     with pytest.raises(ConfigError, match="probability"):
         dropout_taper((0, 2), (2, 2), 1.5, sequence(np.zeros(9)))
+
+
+@settings(deadline=None, max_examples=30)
+@shapes
+def test_that_weights_of_any_pairs_are_those_of_the_taper_of_all(n_state, n_obs, seed):
+    rng = np.random.default_rng(seed)
+    shape, draws = (n_state, n_obs), sequence(rng.uniform(size=200))
+    numbers, obs = rng.permutation(n_state)[: n_state // 2 + 1], rng.permutation(n_obs)[: n_obs // 2 + 1]
+    some = np.ix_(numbers, obs)
+    found = dropout_weights(numbers, obs, shape, 0.5, draws)
+    np.testing.assert_array_equal(found, dropout_taper((0, n_state), shape, 0.5, draws)[some])
+    np.testing.assert_array_equal(delta_weights(numbers, obs), delta_taper((0, n_state), n_obs)[some])
+    radial = radial_taper((0, n_state), n_obs, 2.0)
+    np.testing.assert_array_equal(radial_weights(numbers, obs, 2.0), radial[some])
