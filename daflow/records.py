@@ -97,6 +97,10 @@ class Layout:
             return range(self.n_obs, self.n_obs)
         return range(self.cycles[step].first, self.cycles[step].last)
 
+    def cycle(self, step: int) -> Cycle | None:
+        """Return from when to when a step's forecast goes; None where there are no cycles."""
+        return self.cycles[step] if self.cycles else None
+
     def forecasts_at(self, step: int) -> bool:
         """Say whether a step has the state that its forecast ends at, beside the one that it starts from."""
         return step < len(self.cycles)

@@ -12,6 +12,7 @@ from typing import cast
 from daflow.execution.change import Change
 from daflow.execution.pipeline import LANES, in_lanes
 from daflow.execution.places import locate
+from daflow.execution.truth import ERROR_AFTER, ERROR_BEFORE, TrueSlice, squared_errors
 from daflow.execution.workbench import (
     Stopwatch,
     Workbench,
@@ -20,7 +21,7 @@ from daflow.execution.workbench import (
     factors_of,
     survey_of,
 )
-from daflow.names import LAST, LOCALIZED_AWAY, Phase
+from daflow.names import LAST, LOCALIZED_AWAY, TRUTH, Phase
 from daflow.ports import Arrays, FloatArray, Prepared, SliceInput, StepInput, StoredArray, Surveying
 from daflow.records import Task
 
@@ -176,15 +177,27 @@ class _Lane:
             nonlocal left
             left = bench.method.apply(given, values)
 
+        values, truth = slab[:, : given.where.size], self._truth(given, watch)
         with self._computing, watch.on("compute"):
             change = Change(bench.store.layout, bench.margins, given.where, given.members)
-            watch.figures |= change.make(slab[:, : given.where.size], apply)
+            watch.figures |= squared_errors(ERROR_BEFORE, values, truth)
+            watch.figures |= change.make(values, apply)
+            watch.figures |= squared_errors(ERROR_AFTER, values, truth)
         if LOCALIZED_AWAY in given.places:
             watch.figures[LOCALIZED_AWAY] = float(given.places[LOCALIZED_AWAY])
         with watch.on("write"):
             if left:
                 bench.store.write_arrays(carried_of(task.step + 1, given.where), left)
             return bench.store.write_slice(task.step + 1, given.where, given.members, slab)
+
+    def _truth(self, given: SliceInput, watch: Stopwatch) -> TrueSlice | None:
+        """Return where the truth of a filter's twin experiment is at the time of the analysis."""
+        bench, where = self._bench, given.where
+        if bench.twin is None or not bench.store.layout.cycles:
+            return None
+        with watch.on("read"):
+            values = bench.store.forecasts.read_member(given.step, TRUTH, where.start, where.stop)
+        return TrueSlice(values, bench.store.layout.segments(where))
 
     def _survey(self, task: Task, watch: Stopwatch) -> str:
         bench = self._bench
@@ -203,7 +216,9 @@ class _Lane:
         with watch.on("read"):
             members = self._survivors(task.step)
             slab = self._slab_for(len(members))
-            bench.store.read_slice(bench.method.base(task.step), where, members, slab)
+            # A filter updates the state that the step's forecast has ended at.
+            prior = bench.store.forecasts if bench.store.layout.cycles else bench.store
+            prior.read_slice(bench.method.base(task.step), where, members, slab)
             shared = bench.factors if task.phase is Phase.UPDATE else bench.prepared
             carried = bench.store.read_arrays(carried_of(task.step, where)) if task.step else None
             places = bench.places(where)

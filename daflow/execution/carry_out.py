@@ -126,7 +126,8 @@ def _attempts(
 def _lots(bench: Workbench, tasks: Sequence[Task]) -> Iterator[Sequence[Task]]:
     """Return the tasks as they are done: several at once where the model can, and nobody times them."""
     size = getattr(bench.model, "together", 1)
-    if tasks[0].phase is not Phase.FORECAST or bench.timeout is not None:
+    alone = bool(bench.store.layout.cycles) and not hasattr(bench.model, "advance_many")
+    if tasks[0].phase is not Phase.FORECAST or bench.timeout is not None or alone:
         size = 1
     return (tasks[first : first + size] for first in range(0, len(tasks), size))
 

@@ -10,13 +10,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+import numpy as np
+
 from daflow.errors import DaflowError, PredictionsMissing, StoreError
-from daflow.execution.answers import usable
+from daflow.execution.answers import Answer, advanced, predicted_of, usable
 from daflow.execution.watchdog import watchdog
-from daflow.execution.workbench import Stopwatch, View, Workbench
+from daflow.execution.workbench import Stopwatch, View, Workbench, rows_of
 from daflow.names import TRUTH, Phase
 from daflow.numerics.arrays.random import model_seed
-from daflow.ports import FloatArray, MemberInput, ObservationTable, Store
+from daflow.ports import Advanced, FloatArray, MemberInput, ObservationTable, Store
 from daflow.records import Task, Variable
 
 Doing = Callable[[Workbench, Task, Stopwatch], str]
@@ -64,8 +66,9 @@ class AttemptInput(MemberInput):
     _log_dir: Path | None
     _work_dir: Path | None
 
-    def __init__(self, bench: Workbench, task: Task, table: ObservationTable, watch: Stopwatch) -> None:
-        parameters = StoredParameters(bench.store, task.step, task.index, watch, bench.views)
+    def __init__(
+        self, bench: Workbench, task: Task, table: ObservationTable, parameters: Mapping[str, FloatArray]
+    ) -> None:
         given: dict[str, object] = {"member": task.index, "step": task.step, "parameters": parameters}
         given |= {"observations": table, "task": task, "_folder": bench.folder, "_root_seed": bench.seed}
         for name, value in (given | {"_seed": None, "_log_dir": None, "_work_dir": None}).items():
@@ -133,8 +136,8 @@ def draw(bench: Workbench, task: Task, watch: Stopwatch) -> str:
 
 
 def forecast(bench: Workbench, task: Task, watch: Stopwatch) -> str:
-    """Run the model for a member and write what it predicts."""
-    return _keep(bench, task, watch, _run_model(bench, task, bench.questions, watch))
+    """Run the model for a member and write what it predicts; in a filter also where it carries the state."""
+    return _keep(bench, task, watch, _run_model(bench, _input(bench, task, watch), watch))
 
 
 def forecast_lot(bench: Workbench, tasks: Sequence[Task]) -> Mapping[Task, Doing]:
@@ -144,10 +147,14 @@ def forecast_lot(bench: Workbench, tasks: Sequence[Task]) -> Mapping[Task, Doing
     """
     model: Any = bench.model
     watch = Stopwatch()
-    given = [AttemptInput(bench, task, bench.questions, watch) for task in tasks]
+    given = [_input(bench, task, watch) for task in tasks]
+    cycle = bench.store.layout.cycle(tasks[0].step)
     try:
         with watch.on("model"):
-            results = model.forecast_many(given)
+            if cycle is None:
+                results = model.forecast_many(given)
+            else:
+                results = model.advance_many(given, cycle.start, cycle.stop)
     except (Exception, SystemExit):  # noqa: BLE001 - alone, each member's own attempt says what is wrong
         return {}
     finally:
@@ -159,19 +166,31 @@ def forecast_lot(bench: Workbench, tasks: Sequence[Task]) -> Mapping[Task, Doing
 
 
 def _end_of_lot(
-    result: FloatArray | DaflowError,
+    result: Answer | DaflowError,
     share: Mapping[str, float],
     bench: Workbench,
     task: Task,
     watch: Stopwatch,
 ) -> str:
     watch.lend(share)
-    return _keep(bench, task, watch, usable(result, bench.questions, bench.missing))
+    return _keep(bench, task, watch, result)
 
 
-def _keep(bench: Workbench, task: Task, watch: Stopwatch, predicted: FloatArray) -> str:
+def _input(bench: Workbench, task: Task, watch: Stopwatch) -> AttemptInput:
+    parameters = StoredParameters(bench.store, task.step, task.index, watch, bench.views)
+    return AttemptInput(bench, task, bench.questions_of(task.step), parameters)
+
+
+def _keep(bench: Workbench, task: Task, watch: Stopwatch, answer: Answer | DaflowError) -> str:
+    store, step, member, digest = bench.store, task.step, task.index, ""
+    predicted = usable(predicted_of(answer), bench.questions_of(step), bench.missing)
+    if isinstance(answer, Advanced):
+        before = StoredParameters(store, step, member, watch)
+        state = advanced(before, answer.state, store.layout, bench.views)
+        with watch.on("write"):
+            digest = store.forecasts.write_member(step, member, state.values())
     with watch.on("write"):
-        return bench.store.write_predicted(task.step, task.index, predicted)
+        return digest + store.write_predicted(step, member, predicted)
 
 
 def observe_truth(bench: Workbench, task: Task, watch: Stopwatch) -> str:
@@ -179,11 +198,35 @@ def observe_truth(bench: Workbench, task: Task, watch: Stopwatch) -> str:
     if bench.twin is None:
         return ""
     digest = bench.store.write_member(0, TRUTH, bench.prior.pieces(TRUTH))
-    truth = Task(task.phase, 0, TRUTH, task.attempt)
-    predicted = _run_model(bench, truth, bench.twin.table(), watch)
+    # A filter's truth goes from cycle to cycle as its members do, but no analysis changes it on the way.
+    follow = _follow_truth if bench.store.layout.cycles else _forecast_truth
+    predicted = follow(bench, task, watch, bench.twin.table())
     digest += bench.store.write_predicted(0, TRUTH, predicted)
     bench.store.write_observations(bench.twin.observe(predicted))
     return digest
+
+
+def _forecast_truth(bench: Workbench, task: Task, watch: Stopwatch, table: ObservationTable) -> FloatArray:
+    parameters = StoredParameters(bench.store, 0, TRUTH, watch, bench.views)
+    given = AttemptInput(bench, Task(task.phase, 0, TRUTH, task.attempt), table, parameters)
+    # A truth is observed as it is: nothing of it may be missing.
+    return usable(predicted_of(_run_model(bench, given, watch)), table, None)
+
+
+def _follow_truth(bench: Workbench, task: Task, watch: Stopwatch, table: ObservationTable) -> FloatArray:
+    """Carry the truth through all cycles; write where it is at the end of each, return what it predicts."""
+    layout, predicted = bench.store.layout, []
+    state: Mapping[str, FloatArray] = StoredParameters(bench.store, 0, TRUTH, watch)
+    for step in range(len(layout.cycles)):
+        rows = rows_of(table, layout.obs_of(step))
+        seen = {name: bench.views[name](values) for name, values in state.items() if name in bench.views}
+        attempt = Task(task.phase, step, TRUTH, task.attempt)
+        answer = _run_model(bench, AttemptInput(bench, attempt, rows, {**state, **seen}), watch)
+        predicted.append(usable(predicted_of(answer), rows, None))
+        state = advanced(state, answer.state if isinstance(answer, Advanced) else {}, layout, bench.views)
+        with watch.on("write"):
+            bench.store.forecasts.write_member(step, TRUTH, state.values())
+    return np.concatenate(predicted)
 
 
 def log_folder(folder: Path, task: Task) -> Path:
@@ -202,16 +245,19 @@ def log_files(folder: Path, member: int, step: int | None) -> list[Path]:
     return sorted(p for p in folder.glob(f"logs/step={which}/{name}/attempt=*/*") if p.is_file())
 
 
-def _run_model(bench: Workbench, task: Task, table: ObservationTable, watch: Stopwatch) -> FloatArray:
-    given = AttemptInput(bench, task, table, watch)
+def _run_model(bench: Workbench, given: AttemptInput, watch: Stopwatch) -> Answer | DaflowError:
+    """Return what the model answers, or the error that says no more than that predictions are missing."""
+    model: Any = bench.model
+    cycle = bench.store.layout.cycle(given.step)
     limit = nullcontext() if bench.timeout is None else watchdog(bench.timeout, given.log_dir)
+    before = watch.figures.get("read_seconds", 0.0)
+    answer: Answer | DaflowError
     try:
         with watch.on("model"), limit:
-            answer: FloatArray | DaflowError = bench.model.forecast(given)
+            answer = model.forecast(given) if cycle is None else model.advance(given, cycle.start, cycle.stop)
     except PredictionsMissing as error:
         answer = error
     finally:
         given.tidy()
-    watch.figures["model_seconds"] -= watch.figures.get("read_seconds", 0.0)
-    # A truth is observed as it is: nothing of it may be missing.
-    return usable(answer, table, None if task.index == TRUTH else bench.missing)
+    watch.figures["model_seconds"] -= watch.figures.get("read_seconds", 0.0) - before
+    return answer

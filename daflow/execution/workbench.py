@@ -41,6 +41,11 @@ View = Callable[[FloatArray], FloatArray]
 """Turns a variable as it is updated into what a model sees, of the same shape."""
 
 
+def rows_of(table: ObservationTable, which: range) -> ObservationTable:
+    """Return consecutive rows of a table."""
+    return {name: column[which.start : which.stop] for name, column in table.items()}
+
+
 class Prior(Protocol):
     """Where members come from."""
 
@@ -134,6 +139,13 @@ class Workbench:
         """The observation table as a model sees it: without the answers."""
         found: ObservationTable = self._once("questions", self._questions)
         return found
+
+    def questions_of(self, step: int) -> ObservationTable:
+        """Return what a step's forecast is asked: one cycle's rows in a filter; the last one read is kept."""
+        layout = self.store.layout
+        if not layout.cycles:
+            return self.questions
+        return self._last("questions", step, lambda: rows_of(self.questions, layout.obs_of(step)))
 
     def _questions(self) -> ObservationTable:
         table = self.observations.table
