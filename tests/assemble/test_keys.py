@@ -57,6 +57,9 @@ TOUCHES = {
     "method.inversion=exact_lstsq": {PREPARE, UPDATE},
     "method.alphas={ratio: 2}": {PREPARE, UPDATE},
     "localization.lengths.x=3.0": {PREPARE, UPDATE},
+    "inflation=none": set(),
+    "inflation=[]": set(),
+    "inflation={kind: multiplicative, factor: 1.1}": {PREPARE, UPDATE},
     "parameters.forcing.clip={lower: 0}": {UPDATE},
 }
 
@@ -85,6 +88,12 @@ def test_that_keys_tell_all_stages_apart_and_say_the_same_each_time(tmp_path):
     keys = keys_of(tmp_path)
     assert keys == keys_of(tmp_path)
     assert len(set(keys.values())) == len(keys) == 10
+
+
+def test_that_one_inflation_has_the_keys_of_a_list_of_one(tmp_path):
+    one = "{kind: multiplicative, factor: 1.1}"
+    assert keys_of(tmp_path, f"inflation={one}") == keys_of(tmp_path, f"inflation=[{one}]")
+    assert keys_of(tmp_path, f"inflation={one}") != keys_of(tmp_path, f"inflation=[{one[:-2]}2}}]")
 
 
 def test_that_more_steps_leave_the_keys_of_the_first_ones_as_they_were(tmp_path):
