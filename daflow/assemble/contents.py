@@ -9,6 +9,7 @@ from itertools import groupby
 import numpy as np
 
 from daflow.assemble.folder import RunFolder
+from daflow.assemble.methods import summary_of
 from daflow.execution.change import SPREAD_AFTER, SPREAD_BEFORE
 from daflow.execution.member import log_folder
 from daflow.names import TRUTH, Phase, Status
@@ -37,7 +38,7 @@ def report_contents(
     run: RunFolder, plan: Plan, store: Store, progress: Progress, status: RunStatus
 ) -> ReportContents:
     """Return what the report of a run tells now; memory does not grow with the state."""
-    outcomes = [Outcome.from_json(fact) for fact in read_journal(run.journal) if fact["fact"] == "ended"]
+    outcomes = outcomes_of(run)
     observed = store.read_observations().table
     done = [step for step in range(plan.n_steps + 1) if (Phase.FORECAST, step) in progress.survivors]
     predictions = [
@@ -60,9 +61,14 @@ def report_contents(
         failures=[_failure(run, outcome) for outcome in progress.bad_ends],
         timings=list(_timings(outcomes)),
         spread=list(_spread(run, plan, outcomes)),
-        summary=_summary(run, plan),
+        summary=_summary(run),
         notes=list(_notes(plan, progress, status)),
     )
+
+
+def outcomes_of(run: RunFolder) -> list[Outcome]:
+    """Return how the tasks of a run ended, in the order in which they came home."""
+    return [Outcome.from_json(fact) for fact in read_journal(run.journal) if fact["fact"] == "ended"]
 
 
 def _notes(plan: Plan, progress: Progress, status: RunStatus) -> Iterator[str]:
@@ -135,12 +141,12 @@ def _spread(run: RunFolder, plan: Plan, outcomes: list[Outcome]) -> Iterator[Ste
         yield StepSpread(whole[-1] + 1, mean(SPREAD_AFTER, by_step[whole[-1]]))
 
 
-def _summary(run: RunFolder, plan: Plan) -> dict[str, str]:
+def _summary(run: RunFolder) -> dict[str, str]:
     workflow = run.workflow
     layout = run.layout
     return {
         "model": workflow.model.kind,
-        "method": f"{workflow.method.kind}, {plan.n_steps} steps, {workflow.method.inversion}",
+        "method": summary_of(workflow),
         "localization": workflow.localization.kind,
         "seed": str(workflow.seed),
         "state": f"{layout.n_state:,} numbers in {layout.n_slices} slices, {layout.dtype}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from daflow.assemble.kinds import inversion_of
 from daflow.config.localization import DistanceLocalization
 from daflow.config.observations import BlockError, DenseError, LowRankError
 from daflow.config.schema import Workflow
@@ -39,7 +40,7 @@ def locality_of(workflow: Workflow, table: ObservationTable) -> Locality | None:
         for kind in range(len(kinds))
     }
     points = np.stack([np.asarray(table[axis], dtype=np.float64) for axis in ("x", "y", "z")], axis=1)
-    if workflow.method.inversion == "subspace" and settings.tapers == "cross_covariance":
+    if inversion_of(workflow) == "subspace" and settings.tapers == "cross_covariance":
         _refuse_subspace(len(codes), len(workflow.ensemble.members))
     if settings.tapers == "observation_error":
         _refuse_what_is_not_local(workflow)
@@ -57,11 +58,11 @@ def _refuse_subspace(n_obs: int, n_members: int) -> None:
 
 
 def _refuse_what_is_not_local(workflow: Workflow) -> None:
-    method, error = workflow.method, workflow.observations.error
-    if method.inversion != "exact_cholesky":
+    inversion, error = inversion_of(workflow), workflow.observations.error
+    if inversion not in (None, "exact_cholesky"):
         raise CombinationError(
             "localization.tapers observation_error has an inversion of its own, each number's",
-            got=f"method.inversion: {method.inversion}",
+            got=f"method.inversion: {inversion}",
             allowed="method.inversion: exact_cholesky, or localization.tapers: gain | cross_covariance",
             do="set method.inversion: exact_cholesky",
         )

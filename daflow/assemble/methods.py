@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from daflow.assemble.kinds import Kind
+from daflow.assemble.cycles import observed_at
+from daflow.assemble.inflations import check_inflation, inflated
+from daflow.assemble.kinds import Kind, check_localization
+from daflow.assemble.quality import checked
 from daflow.assemble.smoothers import SMOOTHERS
 from daflow.config.schema import Workflow
+from daflow.methods.diagnosed import diagnosed
+from daflow.methods.observed import Observed
 from daflow.ports import Method, Observations
 
 KINDS: Final[Mapping[str, Kind]] = {**SMOOTHERS}
@@ -22,7 +27,33 @@ def method_of(workflow: Workflow, observations: Observations) -> Method:
     daflow.errors.InputError
         It cannot be: settings and observations do not go together.
     """
-    return KINDS[workflow.method.kind].make(workflow, observations)
+    return checked(workflow, observations, _fitted)
+
+
+def _fitted(workflow: Workflow, observations: Observations) -> Method:
+    """Return the method, fitted to observations all of which are used."""
+    kind = KINDS[workflow.method.kind]
+    check_localization(kind, workflow)
+    method = inflated(workflow, kind.make(workflow, observations), observations)
+
+    def observed(step: int) -> Observed:
+        # Asked for again: made beforehand, it would take as long at every worker that updates slices.
+        return observed_at(workflow, observations)(step)
+
+    # Outermost: figures are of all that is used, and nothing of the method depends on them.
+    return diagnosed(method, observed)
+
+
+def check_method(workflow: Workflow) -> None:
+    """See that the sections of the workflow go with the method, before anything is observed.
+
+    Raises
+    ------
+    daflow.errors.CombinationError
+        They do not.
+    """
+    check_localization(KINDS[workflow.method.kind], workflow)
+    check_inflation(workflow, n_steps_of(workflow))
 
 
 def n_steps_of(workflow: Workflow) -> int:
@@ -33,3 +64,8 @@ def n_steps_of(workflow: Workflow) -> int:
 def surveys(workflow: Workflow) -> bool:
     """Say whether the method looks at the whole prior before it updates any slice."""
     return KINDS[workflow.method.kind].surveys(workflow)
+
+
+def summary_of(workflow: Workflow) -> str:
+    """Return in a line what the method is, for reports."""
+    return KINDS[workflow.method.kind].summary(workflow)

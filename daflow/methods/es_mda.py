@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daflow.methods.locality import Locality
-from daflow.numerics.inversion.global_update import transform_members
-from daflow.numerics.inversion.updates import InversionSettings, transform_by_blocks
+from daflow.methods.perturbed_update import PerturbedScheme, PerturbedUpdate
+from daflow.methods.step_lengths import DiscrepancyLengths, member_misfits
 from daflow.numerics.obs_error.covariance import Covariance
-from daflow.numerics.observations.blocks import BlockedObservations, Perturb
+from daflow.numerics.observations.blocks import Perturb
 from daflow.numerics.observations.perturbations import Perturbations
-from daflow.ports import Arrays, FloatArray, Prepared, SliceInput, SlicePoints, StepInput
+from daflow.ports import FloatArray, Prepared, StepInput
 
 
 @dataclass(frozen=True, eq=False)
-class EsMda:
+class EsMda(PerturbedScheme):
     r"""ES-MDA (Emerick & Reynolds, 2013, Computers & Geosciences 55, 3, algorithm 1).
 
     At step l every member's observations are perturbed by :math:`\sqrt{\alpha_l} L z`, R = L L', with fresh
@@ -53,6 +53,12 @@ class EsMda:
     truncation: float = 1.0
     locality: Locality | None = None
     numbers: NDArray[np.int64] | None = None
+    update: PerturbedUpdate = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        source = Perturbations(self.values, self.error, self.seed, self.numbers)
+        update = PerturbedUpdate(source, self.inversion, self.truncation, self.locality)
+        object.__setattr__(self, "update", update)
 
     @property
     def n_steps(self) -> int:
@@ -61,8 +67,7 @@ class EsMda:
 
     def perturb(self, step: int, members: Sequence[int]) -> Perturb:
         """Return what draws the observations as each member sees them, part after part."""
-        source = Perturbations(self.values, self.error, self.seed, self.numbers)
-        return source.begin(step, members, self.alphas[step])
+        return self.update.source.begin(step, members, self.alphas[step])
 
     def perturbed(self, step: int, members: Sequence[int]) -> FloatArray:
         """Return the observations as each member sees them (n_members, n_obs)."""
@@ -70,34 +75,46 @@ class EsMda:
         parts = self.error.parts(len(self.values))
         return np.concatenate([perturb(where, part) for where, part in parts], axis=1)
 
-    def base(self, step: int) -> int:
-        """Return from which step's members the update of a step starts."""
-        return step
+    def prepare(self, given: StepInput) -> Prepared:
+        """Return the transform of the ensemble, or the factors of a localized update.
+
+        Cost and memory: `daflow.methods.perturbed_update.PerturbedUpdate.factors`.
+        """
+        alpha = self.alphas[given.step]
+        factors = self.update.factors(given, alpha, self.update.perturbed(given, alpha))
+        return Prepared(factors, {"alpha": alpha})
+
+
+@dataclass(frozen=True, eq=False)
+class DiscrepancyEsMda(PerturbedScheme):
+    r"""ES-MDA whose alphas follow from the members' misfits, and which ends by itself.
+
+    Source: Iglesias & Yang (2021), Inverse Problems 37, 025008. Laws: the inverses of the alphas sum to 1;
+    misfits that the errors explain already are used up in one step; else as `EsMda` with these alphas.
+
+    Parameters
+    ----------
+    lengths
+        How they follow, and how many steps there may be.
+    update
+        How one step's update is made.
+    """
+
+    lengths: DiscrepancyLengths
+    update: PerturbedUpdate
+
+    @property
+    def n_steps(self) -> int:
+        """How many updates the method makes at most."""
+        return self.lengths.n_steps
 
     def prepare(self, given: StepInput) -> Prepared:
-        """Return the transform of the ensemble, or the two factors of a localized update.
+        """Return the factors of an update with the alpha that was found.
 
-        Cost O(n_obs n_members^2), and that of R. Memory: n_members^2 and blocks of the observations; where
-        it is localized, a few arrays (n_members, n_obs).
+        Cost: that of `EsMda`, and one more pass over the predictions. The figures are those of
+        `daflow.methods.step_lengths.found_length`.
         """
-        alpha, members = self.alphas[given.step], given.members
-        settings = InversionSettings(alpha, self.inversion, self.truncation)
-        observations = BlockedObservations(
-            len(members), self.error, given.predicted, lambda: self.perturb(given.step, members)
-        )
-        figures = {"alpha": alpha}
-        if self.locality is None:
-            return Prepared({"transform": transform_by_blocks(observations, settings)}, figures)
-        return Prepared(self.locality.factors(*observations.whole(), self.error, settings), figures)
-
-    def localize(self, locate: Callable[[], SlicePoints]) -> Arrays:
-        """Return which observations the points of a slice hear, and how loudly; empty if all hear all."""
-        return {} if self.locality is None else self.locality.plan(locate())
-
-    def apply(self, given: SliceInput, slab: FloatArray) -> Arrays:
-        """Turn a prior slice (n_members, n) into the posterior, in place; nothing is carried."""
-        if self.locality is None:
-            transform_members(given.factors["transform"], slab, slab)
-        else:
-            self.locality.apply(given, slab)
-        return {}
+        source = self.update.source
+        found = self.lengths.next(given, lambda: member_misfits(given, source), len(source.values))
+        factors = self.update.factors(given, found.alpha, self.update.perturbed(given, found.alpha))
+        return Prepared({**factors, **found.arrays}, found.figures, found.last)

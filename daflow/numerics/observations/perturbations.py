@@ -51,7 +51,7 @@ class Perturbations:
     seed: int
     numbers: IntArray | None = None
 
-    def begin(self, step: int, members: Sequence[int], alpha: float) -> Perturb:
+    def begin(self, step: int, members: Sequence[int], alpha: float, draw: int = 0) -> Perturb:
         """Return what perturbs one part of the observations after the other, from the first on.
 
         Parameters
@@ -62,10 +62,14 @@ class Perturbations:
             The members' numbers.
         alpha
             What multiplies R, above 0.
+        draw
+            Which of several draws for the same step: other numbers for each.
         """
         purpose, patterns = Purpose.OBSERVATION_PERTURBATION, self.obs_error.patterns
-        own = NormalRows(self.seed, purpose, [(step, member) for member in members])
-        common = NormalRows(self.seed, purpose, [(step, member, SHARED) for member in members])
+        # Addresses of another length are other addresses, whatever is in them.
+        again = (SHARED, draw) if draw else ()
+        own = NormalRows(self.seed, purpose, [(step, member, *again) for member in members])
+        common = NormalRows(self.seed, purpose, [(step, member, *again, SHARED) for member in members])
         shared = common.take(patterns.shape[1])
 
         def perturb(where: slice, part: ErrorPart) -> FloatArray:

@@ -38,6 +38,25 @@ def is_complete(alphas: ArrayLike) -> bool:
     return 1.0 - spent(alphas) <= COMPLETE
 
 
+def still_left(taken: ArrayLike) -> float:
+    """Return one less the sum of 1 / alpha over the steps taken (n,).
+
+    Raises
+    ------
+    DataError
+        Nothing to speak of is left.
+    """
+    left = 1.0 - spent(taken)
+    if left <= COMPLETE:
+        raise DataError(
+            "the schedule is complete: nothing is left for another step",
+            got=f"1/alpha sums to {1.0 - left:.12g}",
+            allowed="below 1",
+            do="stop, as is_complete says",
+        )
+    return left
+
+
 def discrepancy_alpha(misfits: ArrayLike, n_obs: int, taken: ArrayLike) -> float:
     r"""Return the next alpha of the data-misfit controller.
 
@@ -64,7 +83,7 @@ def discrepancy_alpha(misfits: ArrayLike, n_obs: int, taken: ArrayLike) -> float
     DataError
         Misfits that are not finite or below 0, fewer than two, or a schedule that is complete.
     """
-    values, left = _misfits(misfits, 2), _left(taken)
+    values, left = _misfits(misfits, 2), still_left(taken)
     mean, variance = float(values.mean()), float(values.var(ddof=1))
     with np.errstate(divide="ignore", over="ignore"):
         share = max(n_obs / (2 * np.float64(mean)), np.sqrt(n_obs / (2 * np.float64(variance))))
@@ -95,23 +114,23 @@ def first_trial(misfits: ArrayLike, n_obs: int, taken: ArrayLike) -> Trial:
     taken : (n,)
         The alphas of the steps before, not complete.
     """
-    values, left = _misfits(misfits, 1), _left(taken)
+    values, left = _misfits(misfits, 1), still_left(taken)
     alpha = 0.25 * float(values.mean()) / n_obs
     return Trial(alpha if alpha > 0 else 1.0 / left)
 
 
-def next_trial(trial: Trial, move: float, taken: ArrayLike) -> Trial:
+def next_trial(trial: Trial, move: float, taken: ArrayLike, largest: float = LARGEST_MOVE) -> Trial:
     """Return the trial that follows one whose largest move is known; the same one if it is to be taken.
 
-    A trial that moved some number by `LARGEST_MOVE` or more is repeated with twice the alpha and fresh
-    perturbations. One that did not is taken, unless it would spend more than is left: then a closing step
+    A trial that moved some number by ``largest`` prior standard deviations or more is repeated with twice the
+    alpha and fresh perturbations. One that did not is taken, unless it would spend more than is left: then a closing step
     follows, which spends what is left, with the same standard normals, and is taken whatever it moves.
     """
     if trial.closing:
         return trial
-    if not move < LARGEST_MOVE:
+    if not move < largest:
         return Trial(2.0 * trial.alpha, trial.draw + 1)
-    left = _left(taken)
+    left = still_left(taken)
     return Trial(1.0 / left, trial.draw, closing=True) if 1.0 / trial.alpha >= left else trial
 
 
@@ -198,15 +217,3 @@ def _misfits(misfits: ArrayLike, fewest: int) -> FloatArray:
             allowed=f"{fewest} or more, each 0 or above",
         )
     return values
-
-
-def _left(taken: ArrayLike) -> float:
-    left = 1.0 - spent(taken)
-    if left <= COMPLETE:
-        raise DataError(
-            "the schedule is complete: nothing is left for another step",
-            got=f"1/alpha sums to {1.0 - left:.12g}",
-            allowed="below 1",
-            do="stop, as is_complete says",
-        )
-    return left

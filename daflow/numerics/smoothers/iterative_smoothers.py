@@ -26,12 +26,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from daflow.errors import ConfigError, DataError
+from daflow.errors import ConfigError
 from daflow.numerics.arrays.ensembles import ensemble_of
-from daflow.numerics.arrays.linalg import anomalies_of, cholesky, cholesky_solve
+from daflow.numerics.arrays.linalg import anomalies_of
 from daflow.numerics.arrays.validation import FloatArray, finite_array
-from daflow.numerics.inversion.innovation import quiet_overflow, still_finite
 from daflow.numerics.obs_error.covariance import Covariance, as_covariance
+from daflow.numerics.observations.blocks import blocks_of_arrays
+from daflow.numerics.smoothers.weight_steps import (
+    PredictionSums,
+    costs,
+    gauss_newton,
+    levenberg_marquardt,
+    sums_of_predictions,
+)
 
 
 def no_weights(n_members: int) -> FloatArray:
@@ -107,11 +114,8 @@ def gauss_newton_step(
     ConfigError
         A step length out of range.
     """
-    if not 0 < step_length <= 1:
-        raise ConfigError("the length of a step is out of range", got=step_length, allowed="above 0, up to 1")
-    now, signal, mismatch = _linearized(weights, given, span)
-    target = cholesky_solve(_damped(signal, 1.0), (mismatch + now @ signal) @ signal.T)
-    return now + step_length * (target - now)
+    now, sums = _sums(weights, given)
+    return gauss_newton(now, sums, step_length, _basis(span, len(now)))
 
 
 def levenberg_marquardt_step(
@@ -131,11 +135,8 @@ def levenberg_marquardt_step(
     damping
         lambda, 0 or more; see `next_damping`.
     """
-    if not 0 <= damping < np.inf:
-        raise ConfigError("the damping of a step is out of range", got=damping, allowed="0 or more")
-    now, signal, mismatch = _linearized(weights, given, span)
-    gradient = now - mismatch @ signal.T
-    return now - cholesky_solve(_damped(signal, 1.0 + damping), gradient)
+    now, sums = _sums(weights, given)
+    return levenberg_marquardt(now, sums, damping, _basis(span, len(now)))
 
 
 def next_damping(damping: float, before: ArrayLike, after: ArrayLike, *, factor: float = 10.0) -> float:
@@ -161,44 +162,16 @@ def next_damping(damping: float, before: ArrayLike, after: ArrayLike, *, factor:
 
 def member_costs(weights: ArrayLike, given: Predictions) -> FloatArray:
     """Return J of each member (n_members,): what the steps bring down."""
-    covariance, predicted, observed = _read(given)
-    now = finite_array("weights", weights, (len(predicted), len(predicted)))
-    misfit = np.square(covariance.whiten(observed - predicted)).sum(axis=1)
-    return np.asarray(0.5 * (np.square(now).sum(axis=1) + misfit))
+    return costs(*_sums(weights, given))
 
 
-def _read(given: Predictions) -> tuple[Covariance, FloatArray, FloatArray]:
+def _sums(weights: ArrayLike, given: Predictions) -> tuple[FloatArray, PredictionSums]:
     covariance = as_covariance(given.obs_error)
     predicted = ensemble_of("predicted", given.predicted, covariance.n_obs)
     observed = finite_array("perturbed_observations", given.perturbed_observations, predicted.shape)
-    return covariance, predicted, observed
+    now = finite_array("weights", weights, (len(predicted), len(predicted)))
+    return now, sums_of_predictions(blocks_of_arrays(predicted, observed, covariance))
 
 
-def _linearized(
-    weights: ArrayLike, given: Predictions, span: ArrayLike | None
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return the weights, whitened anomalies per unit of weights and whitened mismatches."""
-    covariance, predicted, observed = _read(given)
-    n = len(predicted)
-    now = finite_array("weights", weights, (n, n))
-    mixing = np.eye(n) + (now - now.mean(axis=0)) / np.sqrt(n - 1)
-    anomalies = anomalies_of(predicted)
-    if span is not None:
-        basis, _ = np.linalg.qr(mixing @ finite_array("span", span, (n, None)))
-        anomalies = basis @ (basis.T @ anomalies)
-    if np.linalg.cond(mixing) > 1e12:
-        raise DataError(
-            "the members have been mixed so that they no longer differ in all directions",
-            got=f"a condition number of {np.linalg.cond(mixing):.3g}",
-            do="use shorter steps, or more damping",
-        )
-    with quiet_overflow():
-        signal = covariance.whiten(np.linalg.solve(mixing, anomalies)) / np.sqrt(n - 1)
-        return now, still_finite(signal), still_finite(covariance.whiten(observed - predicted))
-
-
-def _damped(signal: FloatArray, identity: float) -> FloatArray:
-    """Return the Cholesky factor of the signal's products plus a multiple of the identity."""
-    products: FloatArray = signal @ signal.T
-    products[np.diag_indices_from(products)] += identity
-    return cholesky(products)
+def _basis(span: ArrayLike | None, n_members: int) -> FloatArray | None:
+    return None if span is None else finite_array("span", span, (n_members, None))

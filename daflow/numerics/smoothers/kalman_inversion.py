@@ -107,8 +107,20 @@ def transform_inversion(
     time_step
         h, above 0.
     """
+    return transform_of_modes(innovation_modes(predicted, observations, obs_error), time_step)
+
+
+def transform_of_modes(found: InnovationModes, time_step: float) -> EnsembleTransform:
+    """Return the step of `transform_inversion` for modes that are known.
+
+    Parameters
+    ----------
+    found
+        Of R, `daflow.numerics.filters.ensemble_transform.modes_by_blocks`.
+    time_step
+        h, above 0.
+    """
     scale = sqrt(positive_number("time step of an inversion", time_step))
-    found = innovation_modes(predicted, observations, obs_error)
     modes = Modes(found.modes.members, scale * found.modes.values, found.modes.basis)
     scaled = InnovationModes(modes, scale * found.innovation)
     root = np.sqrt(1 + modes.values**2)
