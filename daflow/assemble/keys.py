@@ -42,9 +42,12 @@ def stage_keys(workflow: Workflow, n_steps: int, *, surveys: bool = False) -> di
     facies = {name: seen for name, each in plain["parameters"].items() if (seen := each.pop("facies"))}
     model = [plain["model"], facies] if facies else plain["model"]
     prior = digest([FORMAT, plain["seed"], members, plain["parameters"], layout])
+    quality = _quality(plain["observations"])
+    missing = plain["policy"]["missing_predictions"]
+    allowed = [] if missing == "invalid" else [missing]
     cycling = [] if workflow.cycling is None else [plain["cycling"]]
     truth = digest([prior, model, plain["observations"], *cycling])
-    inversion = [plain["method"], plain["localization"], *_inflation(plain["inflation"])]
+    inversion = [plain["method"], plain["localization"], *_inflation(plain["inflation"]), *quality]
     keys: dict[Stage, str] = {
         (Phase.COORDINATES, 0): digest([FORMAT, layout, plain["parameters"]]),
         (Phase.TRUTH, 0): truth,
@@ -52,7 +55,7 @@ def stage_keys(workflow: Workflow, n_steps: int, *, surveys: bool = False) -> di
     }
     before = digest([prior, truth])
     for step in range(n_steps + 1):
-        keys[Phase.FORECAST, step] = digest([before, model])
+        keys[Phase.FORECAST, step] = digest([before, model, *allowed])
         keys[Phase.PREPARE, step] = digest([keys[Phase.FORECAST, step], inversion])
         known = [keys[Phase.PREPARE, step], margins]
         if surveys:
@@ -66,3 +69,14 @@ def _inflation(plain: Any) -> list[Any]:
     """Return the list of inflations in a list, or nothing: one alone is a list of one."""
     many = plain if isinstance(plain, list) else [plain]
     return [] if many in ([], ["none"]) else [many]
+
+
+def _quality(observed: dict[str, Any]) -> list[Any]:
+    """Take what only the analysis depends on, and what is not set, out of the section; return the former."""
+    taken = {name: observed.pop(name) for name in ("super_obs", "background_check", "outliers")}
+    if observed["kind"] == "file":
+        if observed["thinning"] is None:
+            del observed["thinning"]
+        if observed["error"].get("recondition") is None:
+            observed["error"].pop("recondition", None)
+    return [taken] if any(taken.values()) else []

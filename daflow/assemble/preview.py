@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from daflow.assemble.build import layout_of
 from daflow.assemble.folder import look_at
 from daflow.assemble.methods import n_steps_of
+from daflow.assemble.quality import notes_of
+from daflow.config.observations import FileObservations
 from daflow.config.schema import Workflow
+from daflow.inputs.observations import read_observations
 from daflow.storage.zarr_rows import files_a_step
 
 
@@ -39,6 +41,8 @@ class Preview:
     """What a number of the state takes on disk."""
     slab_bytes: int
     """A slice of all members in memory; an update holds three of these."""
+    notes: tuple[str, ...] = ()
+    """What was done to the observations that were read, and what the update sees of them."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON."""
@@ -53,11 +57,15 @@ def preview(workflow: Workflow) -> Preview:
     daflow.errors.InputError
         Something that it names cannot be used.
     """
-    layout = layout_of(workflow, look_at(workflow))
-    n_members, n_steps = len(workflow.ensemble.members), n_steps_of(workflow)
+    layout = look_at(workflow)
+    n_members, n_steps = len(workflow.ensemble.members), len(layout.cycles) or n_steps_of(workflow)
+    # In a filter each step but the last has a state before its forecast and one after it.
+    n_forecasts = n_steps if layout.cycles else n_steps + 1
+    n_states = n_steps + 1 + len(layout.cycles)
     # The last slice is stored padded to a whole chunk.
     item = np.dtype(layout.dtype).itemsize
-    row = layout.n_slices * layout.slice_size * item + layout.n_obs * 8
+    state_bytes = layout.n_slices * layout.slice_size * item
+    n_predicted = sum(len(layout.obs_of(step)) for step in range(n_forecasts))
     return Preview(
         workflow.name,
         workflow.model.kind,
@@ -69,10 +77,19 @@ def preview(workflow: Workflow) -> Preview:
         n_steps,
         layout.n_slices,
         layout.slice_size,
-        n_members * (n_steps + 1),
-        row * n_members * (n_steps + 1),
-        sum(files_a_step(layout, step, n_members) + n_members for step in range(n_steps + 1)),
+        n_members * n_forecasts,
+        (state_bytes * n_states + n_predicted * 8) * n_members,
+        sum(files_a_step(layout, step, n_members) for step in range(n_steps + 1))
+        + len(layout.cycles) * files_a_step(layout, 0, n_members)
+        + n_forecasts * n_members,
         files_a_step(layout, 1, n_members),
         item,
         layout.slice_size * n_members * item,
+        _notes(workflow),
     )
+
+
+def _notes(workflow: Workflow) -> tuple[str, ...]:
+    if not isinstance(workflow.observations, FileObservations):
+        return ()
+    return notes_of(workflow, read_observations(workflow.observations))

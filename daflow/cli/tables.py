@@ -40,6 +40,8 @@ def preview_table(seen: Preview) -> Table:
     }
     for name, value in rows.items():
         table.add_row(name, value)
+    for note in seen.notes:
+        table.add_row("note", Text(note))
     return table
 
 

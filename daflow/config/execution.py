@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
+from daflow.config.quality import MissingPredictions, of_missing
 from daflow.config.section import Positive, Problem, Section, refuse
 
 UNITS: Final = {
@@ -91,3 +92,16 @@ class PolicySettings(Section):
     on_failure: Literal["drop", "stop"] = Field(
         default="drop", description="When a member has failed for good: go on without it, or stop the run."
     )
+    missing_predictions: MissingPredictions = Field(
+        default="invalid",
+        description="What follows where a model returns NaN for some observations. invalid: the output is "
+        "taken for broken, and the member tried again; drop_observations: observations that some member does "
+        "not predict are left out, for this step and all later ones; drop_members: a member that misses any "
+        "is given up at once; {share: 0.1}: one that misses more than that share is, then observations are "
+        "left out. Numbers depend on it: it cannot change once a run is made.",
+    )
+
+    @model_validator(mode="after")
+    def _can_be_kept_to(self) -> Self:
+        refuse(of_missing(self.missing_predictions, self.on_failure))
+        return self

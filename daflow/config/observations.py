@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from daflow.config.quality import (
+    BackgroundCheck,
+    Outliers,
+    Recondition,
+    SuperObs,
+    ThinningSettings,
+    nothing_to_recondition,
+)
 from daflow.config.section import InputPath, Problem, Section, refuse
 
 Text = Annotated[str, Field(min_length=1)]
@@ -46,6 +54,14 @@ class DiagonalError(Section):
 
     kind: Literal["diagonal"] = Field(default="diagonal", description="Independent errors.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _its_eigenvalues_are_its_variances(cls, given: Any) -> Any:
+        return nothing_to_recondition(
+            given,
+            "independent errors have their variances for eigenvalues: raise error_std where it is small",
+        )
+
 
 class DenseError(Section):
     """Correlated errors: a covariance matrix from a file."""
@@ -56,6 +72,7 @@ class DenseError(Section):
         default="covariance",
         description="The array (n_obs, n_obs) in the file, in squares of the values' units.",
     )
+    recondition: Recondition = None
 
 
 class BlockError(Section):
@@ -67,6 +84,7 @@ class BlockError(Section):
         min_length=1,
         description="The blocks' arrays (n, n), in the order of the observations that they cover.",
     )
+    recondition: Recondition = None
 
 
 class LowRankError(Section):
@@ -76,6 +94,13 @@ class LowRankError(Section):
     file: InputPath = Field(description="A .npz, netCDF (.nc) or zarr (.zarr) file or folder.")
     factor: Text = Field(default="factor", description="The array (n_obs, rank), in the values' units.")
     variances: Text = Field(default="variances", description="The array (n_obs,), in their squares.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _its_variances_bound_its_eigenvalues(cls, given: Any) -> Any:
+        return nothing_to_recondition(
+            given, "no eigenvalue of factor @ factor.T + diag(variances) is below the variances: raise these"
+        )
 
 
 ErrorSettings = Annotated[DiagonalError | DenseError | BlockError | LowRankError, Field(discriminator="kind")]
@@ -93,6 +118,12 @@ class FileObservations(Section):
         "name lie; null: as 'path' says, if it does.",
     )
     error: ErrorSettings = Field(default=DiagonalError(), description="The covariance of the errors.")
+    thinning: ThinningSettings | None = Field(
+        default=None, description="One observation of each box; null: all are taken."
+    )
+    super_obs: SuperObs = None
+    background_check: BackgroundCheck = None
+    outliers: Outliers = None
 
 
 class ErrorSize(Section):
@@ -151,6 +182,9 @@ class TwinObservations(Section):
         description="Kind of observation -> its error; 'default' speaks for the kinds not named.",
     )
     keep: KeepSettings = Field(default=KeepSettings(), description="What is observed.")
+    super_obs: SuperObs = None
+    background_check: BackgroundCheck = None
+    outliers: Outliers = None
 
     @model_validator(mode="after")
     def _every_kind_has_an_error(self) -> Self:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from daflow.config.observations import BlockError, DenseError, DiagonalError, ErrorSettings, LowRankError
 from daflow.errors import DataError
 from daflow.inputs.arrays import StoredArray, open_array
+from daflow.inputs.reconditioned import blocks_of
 from daflow.numerics.obs_error.covariance import (
     BlockDiagonalCovariance,
     Covariance,
@@ -111,18 +112,7 @@ def _of_matrix(observations: Observations) -> Covariance:
 
 
 def _of_blocks(observations: Observations) -> Covariance:
-    flat, sizes = observations.error["blocks"], observations.error["block_sizes"].tolist()
-    stops = np.cumsum([size**2 for size in sizes])
-    if flat.size != stops[-1]:
-        raise DataError(
-            "the blocks of the observations' errors do not have their sizes",
-            got=f"{flat.size} numbers",
-            allowed=f"{stops[-1]} for sizes {sizes}",
-        )
-    parts = np.split(flat, stops[:-1])
-    return BlockDiagonalCovariance(
-        tuple(part.reshape(size, size) for part, size in zip(parts, sizes, strict=True))
-    )
+    return BlockDiagonalCovariance(tuple(blocks_of(observations.error)))
 
 
 def _of_factor(observations: Observations) -> Covariance:

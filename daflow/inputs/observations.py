@@ -10,12 +10,20 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from daflow.config.observations import ColumnNames, DiagonalError, FileObservations
+from daflow.config.observations import (
+    BlockError,
+    ColumnNames,
+    DenseError,
+    DiagonalError,
+    FileObservations,
+)
 from daflow.config.section import nearest
 from daflow.errors import DataError
 from daflow.inputs.arrays import REAL_KINDS
+from daflow.inputs.boxes import thin
 from daflow.inputs.locations import located
-from daflow.inputs.obs_error import covariance_of, read_error
+from daflow.inputs.obs_error import ErrorArrays, covariance_of, read_error
+from daflow.inputs.reconditioned import cure_of, reconditioned, variances_of
 from daflow.inputs.tables import Columns, read_columns
 from daflow.ports import FloatArray, Observations, ObservationTable
 
@@ -51,7 +59,9 @@ def read_observations(settings: FileObservations) -> Observations:
     daflow.errors.DataError
         The file cannot be read; a column that is asked for is missing, or has text for a number; a value is
         not finite; a standard deviation is not above 0; a covariance does not fit, is not positive definite,
-        or contradicts the column ``error_std``.
+        or contradicts the column ``error_std``; boxes count along an axis along which one has no place.
+    daflow.errors.CombinationError
+        A covariance cannot be reconditioned as asked.
     """
     path = settings.path
     given = _renamed(path, read_columns(path), settings.columns)
@@ -64,8 +74,8 @@ def read_observations(settings: FileObservations) -> Observations:
         table = located(table, settings.locations)
     error = read_error(settings.error, len(table["value"]))
     if not diagonal:
-        table["error_std"] = _std_of(settings, Observations(table, error))
-    return Observations(table, error)
+        return _with_covariance(settings, table, error)
+    return thin(settings, Observations(table, error))
 
 
 def describe(table: ObservationTable, row: int) -> str:
@@ -231,23 +241,43 @@ def _not_positive(values: FloatArray) -> Column:
     return values <= 0
 
 
+def _with_covariance(
+    settings: FileObservations, table: dict[str, Column], error: ErrorArrays
+) -> Observations:
+    """Return observations with the covariance of their errors, reconditioned if asked; told of if so."""
+    asked = settings.error
+    notes: tuple[str, ...] = ()
+    if isinstance(asked, DenseError | BlockError) and asked.recondition is not None:
+        # The column was written for the covariance as it is in the file.
+        _compare(settings, table, np.sqrt(np.maximum(variances_of(error), 0.0)))
+        error, note = reconditioned(asked, error)
+        notes = (note,)
+    std = _std_of(settings, Observations(table, error))
+    if not notes:
+        _compare(settings, table, std)
+    return thin(settings, Observations(table | {"error_std": std}, error, notes=notes))
+
+
 def _std_of(settings: FileObservations, observations: Observations) -> FloatArray:
-    """Return the square roots of R's diagonal, which a column of standard deviations may not contradict."""
+    """Return the square roots of R's diagonal."""
     file = getattr(settings.error, "file", settings.path)
     try:
-        std = np.sqrt(covariance_of(observations).diagonal())
+        return np.sqrt(covariance_of(observations).diagonal())
     except DataError as error:
-        raise DataError(f"{file}: {error.what}", got=error.got, allowed=error.allowed, do=error.do) from error
-    table = observations.table
+        do = cure_of(error, observations.error)
+        raise DataError(f"{file}: {error.what}", got=error.got, allowed=error.allowed, do=do) from error
+
+
+def _compare(settings: FileObservations, table: ObservationTable, std: FloatArray) -> None:
+    """See that a column of standard deviations does not contradict R."""
     if "error_std" not in table:
-        return std
+        return
     apart = np.flatnonzero(np.abs(table["error_std"] - std) > AGREEMENT * std)
     if apart.size:
-        row = int(apart[0])
+        file, row = getattr(settings.error, "file", settings.path), int(apart[0])
         raise DataError(
             f"{settings.path}, column 'error_std': {describe(table, row)} disagrees with {file}",
             got=f"{table['error_std'][row]:g}, and {apart.size - 1} others",
             allowed=f"{std[row]:g}, the square root of the covariance's diagonal, to {AGREEMENT:g}",
             do="drop the column, or correct the covariance",
         )
-    return std

@@ -120,7 +120,13 @@ def test_that_the_resolved_workflow_spells_out_every_default(good: Path) -> None
     assert plain["grids"]["field"]["origin"] == [5.0, 10.0]
     assert plain["grids"]["field"]["dims"] == ["row", "column"]
     assert plain["method"]["inversion"] == "exact_cholesky"
-    assert plain["policy"] == {"retries": 2, "timeout": None, "min_members": 2, "on_failure": "drop"}
+    assert plain["policy"] == {
+        "retries": 2,
+        "timeout": None,
+        "min_members": 2,
+        "on_failure": "drop",
+        "missing_predictions": "invalid",
+    }
 
 
 def test_that_the_resolved_workflow_reads_back_equal(good: Path) -> None:

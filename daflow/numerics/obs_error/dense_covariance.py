@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
 from daflow.errors import DataError
 from daflow.numerics.arrays.linalg import cholesky, cholesky_solve, forward_solve, forward_solve_adjoint
 from daflow.numerics.arrays.validation import FloatArray, frozen_copy, observation_rows, symmetric_matrix
+
+RECONDITION: Final = "check the correlations, or recondition the matrix"
+"""What to do about a matrix that is not positive definite."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +101,6 @@ def _lower_factor(matrix: FloatArray) -> FloatArray:
             "observation-error covariance is not positive definite",
             got=f"smallest eigenvalue {smallest:.6g}",
             allowed="above 0, and not so far below the largest that rounding hides it",
-            do="check the correlations, or recondition the matrix",
+            do=RECONDITION,
         ) from error
     return frozen_copy(lower)

@@ -42,6 +42,9 @@ class Reconditioned(NamedTuple):
     condition_before: float
     """Infinite where the smallest eigenvalue was not above 0, rounding allowed for."""
     condition_after: float
+    eigenvalues_before: tuple[float, float]
+    """The smallest and the largest."""
+    eigenvalues_after: tuple[float, float]
 
 
 def ridge_fraction(matrix: ArrayLike, fraction: float) -> Reconditioned:
@@ -144,7 +147,7 @@ def recondition_correlation(matrix: ArrayLike, way: str, number: float) -> Recon
 
     Standard deviations multiply it again, so variances grow by what the diagonal of the correlations does.
     The result differs from reconditioning the covariance itself. Law: units of the observations do not
-    matter. The condition numbers are those of the correlations.
+    matter. The condition numbers and eigenvalues are those of the correlations.
 
     Raises
     ------
@@ -162,7 +165,7 @@ def recondition_correlation(matrix: ArrayLike, way: str, number: float) -> Recon
         )
     scale = np.sqrt(np.multiply.outer(variances, variances))
     found = recondition(covariance / scale, way, number)
-    return Reconditioned(found.matrix * scale, found.condition_before, found.condition_after)
+    return found._replace(matrix=found.matrix * scale)
 
 
 class _Spectrum(NamedTuple):
@@ -180,6 +183,11 @@ class _Spectrum(NamedTuple):
                 do="check what was given for a covariance",
             )
         return cls(values, vectors)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The smallest and the largest."""
+        return float(self.values[0]), float(self.values[-1])
 
     @property
     def condition(self) -> float:
@@ -209,8 +217,10 @@ class _Spectrum(NamedTuple):
 
     def rebuilt(self, values: FloatArray) -> Reconditioned:
         matrix = (self.vectors * values) @ self.vectors.T
-        after = _Spectrum(np.sort(values), self.vectors).condition
-        return Reconditioned(0.5 * (matrix + matrix.T), self.condition, after)
+        after = _Spectrum(np.sort(values), self.vectors)
+        return Reconditioned(
+            0.5 * (matrix + matrix.T), self.condition, after.condition, self.ends, after.ends
+        )
 
 
 def _unreachable(found: _Spectrum, fraction: float, allowed: str) -> CombinationError:
