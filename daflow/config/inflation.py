@@ -63,7 +63,7 @@ class AdditiveInflation(Section):
         description="Variable -> the standard deviation of the noise, in the variable's unit, or where it is "
         "transformed in that of its transform (log: of the logarithm); variables that are not named get "
         "none. The draws are independent from number to number, and their mean over the members is taken "
-        "off. Usual: a few percent of the variable's prior spread (Houtekamer and Mitchell, 2005).",
+        "off. Begin with a few percent of the variable's prior spread. Mitchell and Houtekamer (2000).",
     )
 
 

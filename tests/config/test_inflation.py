@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+import daflow.methods
 from daflow.config.inflation import (
     AdaptiveInflation,
     AdditiveInflation,
@@ -117,6 +121,15 @@ def test_that_multiplying_before_and_after_is_two_things() -> None:
 def test_that_densities_have_the_names_of_the_numerics() -> None:
     schema = json_schema()["$defs"]["SpatialInflation"]["properties"]["density"]
     assert set(schema["enum"]) == set(DENSITIES)
+
+
+def test_that_the_examples_of_the_page_are_workflow_files() -> None:
+    page = (Path(daflow.methods.__file__).parent / "INFLATION.md").read_text()
+    examples = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    assert len(examples) >= 4
+    for example in examples:
+        assert inflations_of(workflow(yaml.safe_load(example.replace("permx", "a"))["inflation"]).inflation)
+    assert all(f"| `{kind}`" in page for kind in {one["kind"] for one in EVERY.values()})
 
 
 def test_that_every_key_is_described() -> None:
