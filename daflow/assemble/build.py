@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from daflow.assemble.cycles import in_cycles, table_in_cycles
 from daflow.assemble.keys import stage_keys
 from daflow.assemble.methods import method_of, n_steps_of, surveys
+from daflow.assemble.quality import share_missing
 from daflow.config.external_models import CommandSettings
 from daflow.config.observations import TwinObservations
 from daflow.config.parameters import (
@@ -43,7 +45,7 @@ from daflow.names import Status
 from daflow.numerics.priors import transforms
 from daflow.numerics.priors.facies import Facies
 from daflow.ports import Model, Observations, ObservationTable
-from daflow.records import Layout
+from daflow.records import Cycle, Layout
 from daflow.runs.decide import Plan, Policy
 from daflow.storage import ZarrStore
 
@@ -82,8 +84,8 @@ def observed_of(workflow: Workflow, model: Model) -> Observations | TwinObserver
     """Return what was observed, or who observes the truth of a twin experiment."""
     settings = workflow.observations
     if isinstance(settings, TwinObservations):
-        return TwinObserver(settings, _placed(model.observables()), workflow.seed)
-    return read_observations(settings)
+        return TwinObserver(settings, table_in_cycles(workflow, _placed(model.observables())), workflow.seed)
+    return in_cycles(workflow, read_observations(settings))
 
 
 def _placed(table: ObservationTable) -> ObservationTable:
@@ -104,8 +106,8 @@ def table_of(observed: Observations | TwinObserver) -> ObservationTable:
     return observed.table() if isinstance(observed, TwinObserver) else observed.table
 
 
-def layout_of(workflow: Workflow, n_obs: int) -> Layout:
-    """Return what the store's arrays look like."""
+def layout_of(workflow: Workflow, n_obs: int, cycles: tuple[Cycle, ...] = ()) -> Layout:
+    """Return what the store's arrays look like; ``cycles`` are those of a filter."""
     return Layout(
         workflow.layout_variables(),
         workflow.ensemble.size,
@@ -114,12 +116,13 @@ def layout_of(workflow: Workflow, n_obs: int) -> Layout:
         workflow.storage.dtype,
         workflow.storage.codec,
         workflow.storage.sharding,
+        cycles,
     )
 
 
 def plan_of(workflow: Workflow, layout: Layout) -> Plan:
     """Return all that the run is going to do."""
-    n_steps, looks = n_steps_of(workflow), surveys(workflow)
+    n_steps, looks = len(layout.cycles) or n_steps_of(workflow), surveys(workflow)
     return Plan(
         workflow.ensemble.members,
         n_steps,
@@ -127,6 +130,7 @@ def plan_of(workflow: Workflow, layout: Layout) -> Plan:
         isinstance(workflow.observations, TwinObservations),
         stage_keys(workflow, n_steps, surveys=looks),
         looks,
+        last_forecast=not layout.cycles,
     )
 
 
@@ -183,9 +187,9 @@ def views_of(parameters: Mapping[str, ParameterSettings]) -> dict[str, View]:
     return views
 
 
-def bench_of(workflow: Workflow, folder: Path, n_obs: int) -> Workbench:
+def bench_of(workflow: Workflow, folder: Path, n_obs: int, cycles: tuple[Cycle, ...] = ()) -> Workbench:
     """Return what a worker needs to carry out the tasks of the run in this folder."""
-    layout = layout_of(workflow, n_obs)
+    layout = layout_of(workflow, n_obs, cycles)
     model = model_of(workflow)
     twin = observed_of(workflow, model) if isinstance(workflow.observations, TwinObservations) else None
     # A command keeps its own time and leaves its worker alive.
@@ -201,6 +205,7 @@ def bench_of(workflow: Workflow, folder: Path, n_obs: int) -> Workbench:
         plan_of(workflow, layout).keys,
         twin if isinstance(twin, TwinObserver) else None,
         timeout,
+        share_missing(workflow.policy),
         views=views_of(workflow.parameters),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Final
 
@@ -30,7 +31,7 @@ def cycles_of(workflow: Workflow, table: ObservationTable) -> tuple[Cycle, ...]:
     Parameters
     ----------
     table
-        The observations, those of a cycle next to each other; see `by_cycle`.
+        The observations, those of a cycle next to each other; see `table_in_cycles`.
 
     Raises
     ------
@@ -57,24 +58,22 @@ def cycles_of(workflow: Workflow, table: ObservationTable) -> tuple[Cycle, ...]:
     )
 
 
-def by_cycle(workflow: Workflow, table: ObservationTable) -> NDArray[np.int64] | None:
-    """Return the order (n_obs,) that puts the observations of each cycle together; None: they are.
+def table_in_cycles(workflow: Workflow, table: ObservationTable) -> ObservationTable:
+    """Return a table with the rows of each cycle together, otherwise in the order in which they came.
 
     Raises
     ------
     daflow.errors.DataError
         An observation has no time, or none after the start.
     """
-    if workflow.cycling is None:
-        return None
-    stops = _stops(workflow.cycling, _times(workflow.cycling, table))
-    if (np.diff(stops) >= 0).all():
-        return None
-    return np.argsort(stops, kind="stable")
+    order = _by_cycle(workflow, table)
+    return table if order is None else {name: column[order] for name, column in table.items()}
 
 
 def in_cycles(workflow: Workflow, observations: Observations) -> Observations:
     """Return observations with those of each cycle together, otherwise in the order in which they came.
+
+    Random numbers are then addressed by where an observation stands in its cycle.
 
     Raises
     ------
@@ -82,12 +81,22 @@ def in_cycles(workflow: Workflow, observations: Observations) -> Observations:
         An observation has no time, or none after the start; or errors are given as matrices, which would
         have to be sorted as well.
     """
-    order = by_cycle(workflow, observations.table)
-    if order is None:
+    if workflow.cycling is None:
         return observations
     if observations.error:
+        # Matrices stay as they are: what is not in order is refused.
         cycles_of(workflow, observations.table)
-    return Observations({name: column[order] for name, column in observations.table.items()}, {})
+    return replace(observations, table=table_in_cycles(workflow, observations.table), numbers=None)
+
+
+def _by_cycle(workflow: Workflow, table: ObservationTable) -> NDArray[np.int64] | None:
+    """Return the order (n_obs,) that puts the observations of each cycle together; None: they are."""
+    if workflow.cycling is None:
+        return None
+    stops = _stops(workflow.cycling, _times(workflow.cycling, table))
+    if (np.diff(stops) >= 0).all():
+        return None
+    return np.argsort(stops, kind="stable")
 
 
 def observed_at(workflow: Workflow, observations: Observations) -> Callable[[int], Observed]:
@@ -103,7 +112,7 @@ def observed_at(workflow: Workflow, observations: Observations) -> Callable[[int
     values = np.asarray(observations.table["value"], dtype=np.float64)
     cycles = cycles_of(workflow, observations.table)
     if not cycles:
-        everything = Observed(values, covariance_of(observations))
+        everything = Observed(values, covariance_of(observations), observations.numbers)
         return lambda _: everything
     if observations.error:
         covariance_of(observations)  # what is wrong with any of it is told now
@@ -111,7 +120,8 @@ def observed_at(workflow: Workflow, observations: Observations) -> Callable[[int
 
     def observed(step: int) -> Observed:
         cycle = cycles[step]
-        return Observed(values[cycle.first : cycle.last], covariance_of(parts[step]))
+        numbers = None if observations.numbers is None else observations.numbers[cycle.first : cycle.last]
+        return Observed(values[cycle.first : cycle.last], covariance_of(parts[step]), numbers)
 
     return observed
 

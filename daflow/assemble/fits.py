@@ -20,7 +20,7 @@ from daflow.models.reservoir.model import WAYS as RESERVOIR_WAYS
 from daflow.models.trajectories import WAYS as TRAJECTORY_WAYS
 from daflow.models.trajectories import Trajectories
 from daflow.ports import Model, ObservationTable
-from daflow.records import Variable
+from daflow.records import Cycle, Variable
 
 WAYS: Final[Mapping[str, Sequence[tuple[str, ...]]]] = {
     "linear": (("index",), ("name",)),
@@ -61,6 +61,19 @@ def check_fit(kind: str, model: Model, variables: Sequence[Variable], table: Obs
     ways = TRAJECTORY_WAYS if isinstance(model, Trajectories) else WAYS.get(kind)
     if ways is not None:
         rows_asked(model.observables(), table, ways, kind)
+
+
+def check_cycles(model: Model, cycles: Sequence[Cycle]) -> None:
+    """See that a model can go from the start of each cycle to its end, by way of what is observed.
+
+    Raises
+    ------
+    daflow.errors.DataError
+        It cannot.
+    """
+    if isinstance(model, Trajectories):
+        for cycle in cycles:
+            model.check_way(cycle.start, cycle.stop)
 
 
 def _needed(model: Model) -> Iterator[tuple[str, tuple[int, ...] | None]]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from daflow.assemble.build import (
@@ -22,16 +22,18 @@ from daflow.assemble.build import (
     prior_of,
     table_of,
 )
+from daflow.assemble.cycles import cycles_of
 from daflow.assemble.environment import environment
-from daflow.assemble.fits import check_fit, check_place
+from daflow.assemble.fits import check_cycles, check_fit, check_place
 from daflow.assemble.localities import locality_of
 from daflow.assemble.methods import method_of
+from daflow.assemble.quality import check_quality
 from daflow.config.load import from_json, to_json, workflow_from
 from daflow.config.overrides import with_overrides as apply_overrides
 from daflow.config.schema import Workflow
 from daflow.errors import ConfigError, DataError, StoreError
 from daflow.ports import Observations
-from daflow.records import Layout
+from daflow.records import Cycle, Layout
 from daflow.storage import write_durably
 from daflow.storage.files import make_folder, sync_folder
 
@@ -49,11 +51,13 @@ class RunFolder:
     n_obs: int
     environment: Mapping[str, str]
     """What it was made with."""
+    cycles: tuple[Cycle, ...] = ()
+    """A filter's."""
 
     @property
     def layout(self) -> Layout:
         """What its arrays look like."""
-        return layout_of(self.workflow, self.n_obs)
+        return layout_of(self.workflow, self.n_obs, self.cycles)
 
     @property
     def journal(self) -> Path:
@@ -88,7 +92,7 @@ def make_run(workflow: Workflow, folder: Path, text: str) -> RunFolder:
     folder = folder.absolute()
     if (folder / RESOLVED).exists():
         return _same_run(workflow, folder)
-    n_obs = look_at(workflow)
+    layout = look_at(workflow)
     if folder.exists() and (not folder.is_dir() or any(p.name != "workflow.yaml" for p in folder.iterdir())):
         raise DataError(
             f"the run folder {folder} is in use",
@@ -104,7 +108,7 @@ def make_run(workflow: Workflow, folder: Path, text: str) -> RunFolder:
             allowed="a folder that does not exist yet, or is empty: a run has a store of its own",
             do="name another folder, or clear this one away",
         )
-    run = RunFolder(folder, workflow, n_obs, environment())
+    run = RunFolder(folder, workflow, layout.n_obs, environment(), layout.cycles)
     try:
         make_folder(folder)
         write_durably(folder / "workflow.yaml", text.encode())
@@ -126,12 +130,14 @@ def write_resolved(run: RunFolder) -> None:
         "n_obs": run.n_obs,
         "environment": dict(run.environment),
     }
+    if run.cycles:
+        resolved["cycles"] = [asdict(cycle) for cycle in run.cycles]
     write_durably(run.folder / RESOLVED, json.dumps(resolved, indent=1).encode())
     sync_folder(run.folder)
 
 
-def look_at(workflow: Workflow) -> int:
-    """Read what the workflow names, as far as it can be done without running anything; return n_obs.
+def look_at(workflow: Workflow) -> Layout:
+    """Read what the workflow names, as far as it can be done without running anything; return the layout.
 
     Raises
     ------
@@ -143,18 +149,19 @@ def look_at(workflow: Workflow) -> int:
     model = model_of(workflow)
     observed = observed_of(workflow, model)
     table = table_of(observed)
-    n_obs = len(table["name"])
-    check_fit(workflow.model.kind, model, workflow.layout_variables(), table)
+    layout = layout_of(workflow, len(table["name"]), cycles_of(workflow, table))
+    check_fit(workflow.model.kind, model, layout.variables, table)
+    check_cycles(model, layout.cycles)
+    check_quality(workflow, table)
     locality = locality_of(workflow, table)
     if locality is not None:
         locality.check()
     if isinstance(observed, Observations):
         method_of(workflow, observed)
-    layout = layout_of(workflow, n_obs)
     prior = prior_of(workflow, layout)
     if layout.n_state <= LARGEST_LOOK:
         prior.check()
-    return n_obs
+    return layout
 
 
 def open_folder(folder: Path) -> RunFolder:
@@ -176,7 +183,8 @@ def open_folder(folder: Path) -> RunFolder:
     try:
         resolved = json.loads(path.read_text())
         workflow = from_json(json.dumps(resolved["workflow"]))
-        return RunFolder(folder, workflow, resolved["n_obs"], resolved["environment"])
+        cycles = tuple(Cycle(**cycle) for cycle in resolved.get("cycles", ()))
+        return RunFolder(folder, workflow, resolved["n_obs"], resolved["environment"], cycles)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path} cannot be read",
@@ -192,14 +200,16 @@ def _same_run(workflow: Workflow, folder: Path) -> RunFolder:
     # Where and how tasks run does not change what they compute.
     free = {"name", "execution", "policy"}
     changed = sorted(name for name in now if name not in free and now[name] != before[name])
+    if now["policy"]["missing_predictions"] != before["policy"]["missing_predictions"]:
+        changed.append("policy.missing_predictions")
     if changed:
         raise ConfigError(
             f"the run in {folder} was made with other settings",
             got=f"changed: {', '.join(changed)}",
-            allowed="the same settings (execution and policy may change)",
+            allowed="the same settings (execution and policy, but for missing_predictions, may change)",
             do="run the new settings in a folder of their own, or `daflow resume` the old ones",
         )
-    return RunFolder(folder, workflow, run.n_obs, run.environment)
+    return replace(run, workflow=workflow)
 
 
 def with_overrides(run: RunFolder, overrides: Sequence[str]) -> RunFolder:

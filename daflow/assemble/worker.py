@@ -31,7 +31,7 @@ def _built(folder: str) -> Workbench:
     # One BLAS thread a task: more would spin on each other, and change the last bits.
     threadpool_limits(1)
     run = open_folder(Path(folder))
-    return bench_for(run, bench_of(run.workflow, run.folder, run.n_obs))
+    return bench_for(run, bench_of(run.workflow, run.folder, run.n_obs, run.cycles))
 
 
 def work(folder: str, tasks: Sequence[Task]) -> list[Outcome]:

@@ -173,6 +173,16 @@ class Trajectories:
             lambda starts: self._carry(starts, way),
         )
 
+    def check_way(self, start: float, stop: float) -> None:
+        """See that whole time steps lead from one time to another, and to what can be observed between.
+
+        Raises
+        ------
+        daflow.errors.DataError
+            They do not.
+        """
+        self._way(start, stop)
+
     def _way(self, start: float, stop: float) -> Way:
         way = self._last_way
         if way is None or (way.start, way.stop) != (start, stop):

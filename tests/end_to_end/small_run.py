@@ -86,7 +86,7 @@ def run_inline(workflow: Path, folder: Path, *overrides: str, seed: int | None =
     """Drive a workflow to its end in this process, its tasks in a shuffled order."""
     made = make_run(load_workflow(workflow, overrides), folder, workflow.read_text())
     store, progress = _ready_store(made), fold(read_journal(made.journal))
-    bench = bench_of(made.workflow, made.folder, made.n_obs)
+    bench = bench_of(made.workflow, made.folder, made.n_obs, made.cycles)
     pool = InlinePool(lambda tasks: carry_out_all(bench, tasks), slots=1 if seed is None else 50, seed=seed)
     with Journal(made.journal) as journal:
         opened = facts.opened({"host": "here", "pid": os.getpid(), "time": 0.0})
