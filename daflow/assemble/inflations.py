@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from hashlib import blake2b
 from math import sqrt
 from typing import Any, Final
 
@@ -40,8 +42,6 @@ from daflow.methods.spatial_inflation import SeenSpatially, SpatialPrior
 from daflow.numerics.inflation.adaptive import InflationEstimate
 from daflow.numerics.localization.distance import Rules, taper_by_kind
 from daflow.ports import Method, Observations, ObservationTable
-
-IntArray = NDArray[np.int64]
 
 RESTARTING: Final = frozenset({"ies", "enrml"})
 """Kinds of method whose updates start from the members of an earlier step than the one that was forecast."""
@@ -189,13 +189,13 @@ def _seen_at(workflow: Workflow, observations: Observations) -> Callable[[int], 
     variances = np.asarray(table["error_std"], dtype=np.float64) ** 2
     rows = [slice(cycle.first, cycle.last) for cycle in cycles_of(workflow, table)]
     rows = rows or [slice(0, len(values))]
-    numbers, locality = _numbers(table), locality_of(workflow, table)
+    keys, locality = _keys(table), locality_of(workflow, table)
 
     # A worker does all slices of a step before any of the next.
     @lru_cache(maxsize=2)
     def seen(step: int) -> SeenSpatially:
         where = rows[step]
-        places = _apart(numbers[where])
+        places = _places(keys[where])
         if not isinstance(locality, DistanceLocality):
             return SeenSpatially(values[where], variances[where], places)
         obs_points, kinds, rules = locality.obs_points[where], locality.kind_codes[where], locality.rules
@@ -223,25 +223,26 @@ def _rules_among(rules: Rules) -> Rules:
     }
 
 
-def _numbers(table: ObservationTable) -> IntArray:
-    """Return a number for each observation (n_obs,): the same for the same kind at the same place.
+def _keys(table: ObservationTable) -> list[str]:
+    """Return what tells observations apart whenever they are made: kind, and place or else name."""
+    points = np.stack([np.asarray(table[axis], dtype=np.float64) for axis in ("x", "y", "z")], axis=1)
+    placed = np.asarray(np.isfinite(points).any(axis=1)).tolist()
+    rows = zip(table["kind"], table["name"], placed, points.tolist(), strict=True)
+    return [
+        f"{kind} at {' '.join(f'{number:.12g}' for number in point)}" if there else f"{kind} of {name}"
+        for kind, name, there, point in rows
+    ]
 
-    Where there is no place, the name stands for it.
+
+def _places(keys: Sequence[str]) -> NDArray[np.int64]:
+    """Return a number for each observation of a step: the same at another step, whatever else is observed.
+
+    What is observed several times is told apart by its turn.
     """
-    points = [np.asarray(table[axis], dtype=np.float64) for axis in ("x", "y", "z")]
-    placed = np.isfinite(points).any(axis=0)
-    names = np.where(placed, "", np.asarray(table["name"], dtype=str))
-    codes = [np.unique(column, return_inverse=True)[1] for column in (table["kind"], names, *points)]
-    _, numbers = np.unique(np.stack(codes), axis=1, return_inverse=True)
-    return np.asarray(numbers, dtype=np.int64).ravel()
-
-
-def _apart(numbers: IntArray) -> IntArray:
-    """Return numbers that are all different: what is observed several times is told apart by its turn."""
-    order = np.argsort(numbers, kind="stable")
-    ranked = numbers[order]
-    first = np.searchsorted(ranked, ranked)
-    turns = np.empty_like(numbers)
-    turns[order] = np.arange(len(numbers)) - first
-    apart: IntArray = numbers + turns * 2**32
-    return apart
+    turns: Counter[str] = Counter()
+    numbers = []
+    for key in keys:
+        turns[key] += 1
+        number = blake2b(f"{key} {turns[key]}".encode(), digest_size=8).digest()
+        numbers.append(int.from_bytes(number) >> 1)
+    return np.array(numbers, dtype=np.int64)

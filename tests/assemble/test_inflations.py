@@ -127,6 +127,14 @@ def test_that_what_is_observed_several_times_in_a_cycle_is_told_apart_by_its_tur
     assert second[2] == first[1]
 
 
+def test_that_leaving_observations_out_leaves_the_places_of_the_others_as_they_were():
+    few = Observations({name: column[[1, 2, 3]] for name, column in TABLE.items()}, {})
+    prior = inflated(workflow(SPATIAL), es_mda(), few).prior
+    every = inflated(workflow(SPATIAL), es_mda(), OBSERVED).prior
+    assert prior.seen(0).places.tolist() == every.seen(0).places[1:].tolist()
+    assert prior.seen(1).places.tolist() == every.seen(1).places[:2].tolist()
+
+
 def test_that_where_there_is_no_place_the_name_stands_for_it():
     nowhere = Observations(TABLE | {"x": np.full(N_OBS, np.nan)}, {})
     prior = inflated(workflow(SPATIAL), es_mda(), nowhere).prior
