@@ -10,9 +10,11 @@ import numpy as np
 import xarray as xr
 
 from daflow.assemble.branching import branch_folders, plan_for, store_for
-from daflow.assemble.contents import report_contents
+from daflow.assemble.contents import outcomes_of, report_contents
+from daflow.assemble.diagnosis import diagnosis
 from daflow.assemble.folder import RunFolder, make_run, open_folder
 from daflow.assemble.launch import Watch, drive, ignore
+from daflow.assemble.step_scores import Scoring
 from daflow.config.load import load_workflow, to_json
 from daflow.config.schema import Workflow
 from daflow.errors import DataError
@@ -155,6 +157,22 @@ class Run:
             raise DataError(f"the run in {self.folder} has no truth (yet)", do="use a twin experiment's run")
         truth: xr.Dataset = self._unstacked(self._open("truth")[PARAMETERS]).isel({MEMBER: 0}, drop=True)
         return truth
+
+    def diagnostics(self) -> xr.Dataset:
+        """Return what tells whether the answer is any good, step by step; each says what it should be near.
+
+        Chi-square of the innovations, degrees of freedom for signal, misfits by group of observations, how
+        far updates moved the variables, what spread they left; in a twin experiment errors, scores and ranks
+        of the predictions. What comes from predictions is lazy. NaN is what a step has not (yet).
+
+        Raises
+        ------
+        daflow.errors.DataError
+            Nothing has been observed yet.
+        """
+        self._check_observed()
+        scoring = Scoring(self._plan, self._store, self._progress())
+        return diagnosis(scoring, outcomes_of(self._made)).assign_attrs(run=self.workflow.name)
 
     def report(self, path: Path | None = None) -> Path:
         """Write the report, one HTML file; return where it is (``report.html`` in the run's folder).

@@ -10,14 +10,19 @@ from daflow.report.contents import (
     StepSpread,
 )
 from daflow.report.page import write_report
+from daflow.report.steps import Diagnostics, StepFigures, StepScores, StepUpdate
 
 __all__ = [
+    "Diagnostics",
     "FieldMaps",
     "MemberFailure",
     "Moments",
     "PhaseTiming",
     "ReportContents",
+    "StepFigures",
     "StepPredictions",
+    "StepScores",
     "StepSpread",
+    "StepUpdate",
     "write_report",
 ]
