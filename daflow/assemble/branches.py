@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import cache
 from hashlib import blake2b
 from itertools import product
 from math import prod
 from typing import Any, Final
 
 import numpy as np
+from distributed import Client
 
 from daflow.assemble import unchanged
 from daflow.assemble.branching import (
@@ -28,7 +31,7 @@ from daflow.assemble.branching import (
 from daflow.assemble.build import model_of, observed_of, store_of
 from daflow.assemble.environment import environment
 from daflow.assemble.folder import RunFolder, open_folder, write_resolved
-from daflow.assemble.launch import Watch, drive, ignore
+from daflow.assemble.launch import Watch, called_for, drive, ignore
 from daflow.assemble.localities import locality_of
 from daflow.assemble.methods import method_of
 from daflow.config.load import to_json, workflow_from
@@ -43,6 +46,8 @@ from daflow.runs.decide import BEFORE_ANALYSIS, Stop
 from daflow.runs.facts import Progress
 from daflow.storage import write_durably
 from daflow.storage.files import PARTIAL, make_folder, store_errors, sync_folder
+
+Watched = Callable[[RunFolder], AbstractContextManager[Watch]]
 
 MOST_BRANCHES: Final = 64
 """A sweep of more is refused: each is an ensemble on disk."""
@@ -238,7 +243,7 @@ def _made(run: RunFolder, wish: Wish, workflow: Workflow) -> RunFolder:
     folder = run.folder / BRANCHES / wish.name
     progress, key = progress_of(run), plan_for(run).keys[Phase.FORECAST, wish.step]
     branching = Branching("../..", wish.step, progress.survivors[Phase.FORECAST, wish.step], _told(run, wish))
-    made = RunFolder(folder, workflow, run.n_obs, environment())
+    made = replace(run, folder=folder, workflow=workflow, environment=environment())
     _check_store(workflow)
     partial = replace(made, folder=folder.with_name(f".{wish.name}.{uuid.uuid4().hex}{PARTIAL}"))
     make_folder(partial.folder)
@@ -305,8 +310,40 @@ def _same(branch: RunFolder, wish: Wish, workflow: Workflow) -> RunFolder:
     return replace(branch, workflow=workflow)
 
 
-def analyse(branch: RunFolder, watch: Watch = ignore) -> Stop:
+def analyse_all(branches: Sequence[RunFolder], watched: Watched) -> None:
+    """Do the analyses of branches, one after the other, by the same workers where they ask for such.
+
+    Parameters
+    ----------
+    branches
+        Branches that have been made, at least one.
+    watched
+        Returns a context that watches the branch that it is given.
+
+    Raises
+    ------
+    daflow.errors.RunError, KeyboardInterrupt
+        As `daflow.assemble.launch.drive`; the branches before are done.
+    """
+    with called_for(branches[0]) as call:
+        client = cache(call)
+        for branch in branches:
+            alike = branch.workflow.execution == branches[0].workflow.execution
+            with watched(branch) as watch:
+                analyse(branch, watch, client if alike else None).check(branch.folder)
+
+
+def analyse(branch: RunFolder, watch: Watch = ignore, called: Callable[[], Client] | None = None) -> Stop:
     """Do the analysis that a branch is made for, as far as it is not done, and say how it ended.
+
+    Parameters
+    ----------
+    branch
+        A branch that has been made.
+    watch
+        Called with every new fact and where the branch stands then.
+    called
+        Returns a client of workers; ``None``: the branch calls its own.
 
     Raises
     ------
@@ -320,4 +357,4 @@ def analyse(branch: RunFolder, watch: Watch = ignore) -> Stop:
         raise DataError(f"the run in {branch.folder} is no branch", do="make one with `daflow analyse`")
     if (Phase.UPDATE, branching.step) in progress_of(branch).survivors:
         return Stop("analysed", f"the analysis of step {branching.step} is done", resumable=True)
-    return drive(branch, watch, pause=branching.step)
+    return drive(branch, watch, pause=branching.step, called=called)

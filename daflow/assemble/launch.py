@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -51,7 +51,12 @@ def ignore(fact: Fact, progress: Progress) -> None:
 
 
 def drive(
-    run: RunFolder, watch: Watch = ignore, *, retry_failed: bool = False, pause: int | None = None
+    run: RunFolder,
+    watch: Watch = ignore,
+    *,
+    retry_failed: bool = False,
+    pause: int | None = None,
+    called: Callable[[], Client] | None = None,
 ) -> Stop:
     """Drive a run from where it stands until it stops, and say why it did.
 
@@ -65,6 +70,8 @@ def drive(
         Whether members that failed in the stage that is not settled yet get new attempts.
     pause
         The step after whose update the run is laid down; ``None``: it goes to its end.
+    called
+        Returns a client of workers that several runs share; ``None``: the run calls its own.
 
     Raises
     ------
@@ -75,7 +82,7 @@ def drive(
     KeyboardInterrupt
         The driver was interrupted; the run can be resumed.
     """
-    with Lease(run.lease), _called(run) as client:
+    with Lease(run.lease), called_for(run) if called is None else nullcontext(called) as client:
         progress, end = _stands(run)
         if progress.last_stop is not None and progress.last_stop["kind"] == "finished":
             return Stop("finished", progress.last_stop["reason"], resumable=False)
@@ -157,7 +164,7 @@ def _stop_noted(journal: Journal) -> Iterator[None]:
 
 
 @contextmanager
-def _called(run: RunFolder) -> Iterator[Callable[[], Client]]:
+def called_for(run: RunFolder) -> Iterator[Callable[[], Client]]:
     """Yield what returns a client of the run's workers, once they are needed; they go when the context ends.
 
     Where the journal is long, workers are called while it is read: both take seconds.

@@ -42,7 +42,7 @@ def journal_of(run, *last):
 @pytest.mark.parametrize("last", [(), (INTERRUPTED,)])
 def test_that_workers_are_called_while_a_long_journal_is_read_and_go_at_the_end(run, calls, last):
     journal_of(run, *last)
-    with launch._called(run) as client:
+    with launch.called_for(run) as client:
         assert client() == client() == "a client of two workers"
         assert calls == ["come"]
     assert calls == ["come", "gone"]
@@ -50,20 +50,20 @@ def test_that_workers_are_called_while_a_long_journal_is_read_and_go_at_the_end(
 
 def test_that_workers_who_were_called_go_though_nobody_needed_them(run, calls):
     journal_of(run)
-    with launch._called(run):
+    with launch.called_for(run):
         pass
     assert calls == ["come", "gone"]
 
 
 def test_that_nobody_is_called_for_a_run_that_is_finished_or_has_little_to_read(run, calls, monkeypatch):
-    with launch._called(run):
+    with launch.called_for(run):
         pass
     journal_of(run, FINISHED)
-    with launch._called(run):
+    with launch.called_for(run):
         pass
     monkeypatch.setattr(launch, "LONG_JOURNAL", 1 << 20)
     journal_of(run)
-    with launch._called(run) as client:
+    with launch.called_for(run) as client:
         assert calls == []
         client()
     assert calls == ["come", "gone"]
@@ -76,5 +76,5 @@ def test_that_workers_who_do_not_come_are_missed_when_they_are_needed(run, monke
     monkeypatch.setattr(launch, "connect", refuse)
     monkeypatch.setattr(launch, "LONG_JOURNAL", 1)
     journal_of(run)
-    with launch._called(run) as client, pytest.raises(PoolError, match="nobody comes"):
+    with launch.called_for(run) as client, pytest.raises(PoolError, match="nobody comes"):
         client()
