@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from daflow.assemble.cycles import observed_at
+from daflow.assemble.filters import FILTERS
 from daflow.assemble.inflations import check_inflation, inflated
 from daflow.assemble.kinds import Kind, check_localization
 from daflow.assemble.quality import checked
@@ -15,7 +16,7 @@ from daflow.methods.diagnosed import diagnosed
 from daflow.methods.observed import Observed
 from daflow.ports import Method, Observations
 
-KINDS: Final[Mapping[str, Kind]] = {**SMOOTHERS}
+KINDS: Final[Mapping[str, Kind]] = {**SMOOTHERS, **FILTERS}
 """Kind of method -> what a run has to know of it."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, Tag, model_validator
 
 from daflow.config.inversions import InversionChoice, Truncation, of_truncation
 from daflow.config.section import Positive, Problem, Section, refuse
@@ -138,13 +138,13 @@ class EnkfNSettings(Section):
 
 
 FilterSettings = (
-    EnkfSettings
-    | GainInflatedEnkfSettings
-    | DenkfSettings
-    | EtkfSettings
-    | EnsrfSettings
-    | EakfSettings
-    | LetkfSettings
-    | EnkfNSettings
+    Annotated[EnkfSettings, Tag("enkf")]
+    | Annotated[GainInflatedEnkfSettings, Tag("gain_inflated_enkf")]
+    | Annotated[DenkfSettings, Tag("denkf")]
+    | Annotated[EtkfSettings, Tag("etkf")]
+    | Annotated[EnsrfSettings, Tag("ensrf")]
+    | Annotated[EakfSettings, Tag("eakf")]
+    | Annotated[LetkfSettings, Tag("letkf")]
+    | Annotated[EnkfNSettings, Tag("enkf_n")]
 )
 """The filters there are, told apart by ``kind``."""

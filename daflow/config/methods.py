@@ -8,6 +8,7 @@ from typing import Annotated, Any, get_args
 from pydantic import Discriminator, Field, Tag
 
 from daflow.config.es_mda import EsMdaSettings, EsSettings, GeometricAlphas, RestrictedAlphas
+from daflow.config.filters import FilterSettings
 from daflow.config.inversions import TRUNCATING, Inversion
 from daflow.config.iterative_smoothers import EnrmlSettings, IesSettings
 from daflow.config.kalman_inversion import EkiSettings, EtkiSettings
@@ -34,7 +35,7 @@ SmootherSettings = (
     | Annotated[IesSettings, Tag("ies")]
     | Annotated[EnrmlSettings, Tag("enrml")]
 )
-Choices = SmootherSettings
+Choices = SmootherSettings | FilterSettings
 
 
 def _kind(given: object) -> str:
