@@ -145,7 +145,7 @@ class Workbench:
         layout = self.store.layout
         if not layout.cycles:
             return self.questions
-        return self._last("questions", step, lambda: rows_of(self.questions, layout.obs_of(step)))
+        return self._last("asked", step, lambda: rows_of(self.questions, layout.obs_of(step)))
 
     def _questions(self) -> ObservationTable:
         table = self.observations.table
