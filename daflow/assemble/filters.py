@@ -10,9 +10,9 @@ import numpy as np
 
 from daflow.assemble.cycles import cycles_of, observed_at
 from daflow.assemble.kinds import EVERY_LOCALIZATION, Kind
-from daflow.assemble.localities import locality_of
+from daflow.assemble.localities import locality_of, network_of
 from daflow.config.filters import EnkfNSettings, EnkfSettings, EtkfSettings, GainInflatedEnkfSettings
-from daflow.config.localization import DistanceLocalization, NoLocalization
+from daflow.config.localization import DistanceLocalization, NoLocalization, for_kinds
 from daflow.config.observations import BlockError, DenseError, LowRankError
 from daflow.config.schema import Workflow
 from daflow.errors import CombinationError
@@ -55,12 +55,12 @@ class _Steps:
         found: dict[bytes, int] = {}
         localities: list[Locality] = []
         for table in self.tables:
-            key = _network(table)
+            key = network_of(workflow, table)
             if key not in found:
                 found[key] = len(localities)
                 locality = locality_of(_with_kinds_of(workflow, table), table)
                 localities += [] if locality is None else [locality]
-        return Networks(tuple(localities), tuple(found[_network(table)] for table in self.tables))
+        return Networks(tuple(localities), tuple(found[network_of(workflow, table)] for table in self.tables))
 
 
 def _network(table: ObservationTable) -> bytes:
@@ -86,12 +86,10 @@ def _steps(workflow: Workflow, observations: Observations) -> _Steps:
 
 def _with_kinds_of(workflow: Workflow, table: ObservationTable) -> Workflow:
     """Return the workflow without what its localization says of kinds that are not observed here."""
-    settings = workflow.localization
-    if workflow.cycling is None or not isinstance(settings, DistanceLocalization):
+    if workflow.cycling is None:
         return workflow
     here = set(np.unique(np.asarray(table["kind"], dtype=str)).tolist())
-    own = {kind: reach for kind, reach in settings.observations.items() if kind in here}
-    return workflow.model_copy(update={"localization": settings.model_copy(update={"observations": own})})
+    return workflow.model_copy(update={"localization": for_kinds(workflow.localization, here)})
 
 
 def _enkf(workflow: Workflow, observations: Observations) -> Method:

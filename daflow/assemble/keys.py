@@ -47,7 +47,8 @@ def stage_keys(workflow: Workflow, n_steps: int, *, surveys: bool = False) -> di
     allowed = [] if missing == "invalid" else [missing]
     cycling = [] if workflow.cycling is None else [plain["cycling"]]
     truth = digest([prior, model, plain["observations"], *cycling])
-    inversion = [plain["method"], plain["localization"], *_inflation(plain["inflation"]), *quality]
+    local = _localization(plain["localization"])
+    inversion = [plain["method"], local, *_inflation(plain["inflation"]), *quality]
     keys: dict[Stage, str] = {
         (Phase.COORDINATES, 0): digest([FORMAT, layout, plain["parameters"]]),
         (Phase.TRUTH, 0): truth,
@@ -63,6 +64,16 @@ def stage_keys(workflow: Workflow, n_steps: int, *, surveys: bool = False) -> di
             keys[Phase.CONCLUDE, step] = digest([*known, "conclude"])
         keys[Phase.UPDATE, step] = before = digest(known)
     return keys
+
+
+def _localization(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return it in the order that it had, and without what distance had not, where that is at its default."""
+    if plain["kind"] != "distance":
+        return plain
+    first = {key: plain.pop(key) for key in ("kind", "tapers")}
+    if plain["obs_obs"] == "none":
+        plain.pop("obs_obs")
+    return first | plain
 
 
 def _inflation(plain: Any) -> list[Any]:

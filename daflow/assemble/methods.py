@@ -9,6 +9,7 @@ from daflow.assemble.cycles import observed_at
 from daflow.assemble.filters import FILTERS
 from daflow.assemble.inflations import check_inflation, inflated
 from daflow.assemble.kinds import Kind, check_localization
+from daflow.assemble.localities import locality_surveys
 from daflow.assemble.quality import checked
 from daflow.assemble.smoothers import SMOOTHERS
 from daflow.config.schema import Workflow
@@ -64,7 +65,7 @@ def n_steps_of(workflow: Workflow) -> int:
 
 def surveys(workflow: Workflow) -> bool:
     """Say whether the method looks at the whole prior before it updates any slice."""
-    return KINDS[workflow.method.kind].surveys(workflow)
+    return KINDS[workflow.method.kind].surveys(workflow) or locality_surveys(workflow)
 
 
 def summary_of(workflow: Workflow) -> str:

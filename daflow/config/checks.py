@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from daflow.config.execution import ExecutionSettings, LocalExecution, PolicySettings
 from daflow.config.grids import AXES, EnsembleSettings, GridSettings
-from daflow.config.localization import DistanceLocalization, LocalizationSettings
+from daflow.config.localization import DistanceWeights, LocalizationSettings, distances
 from daflow.config.observations import ArrayTruth, DrawnTruth, ObservationSettings, TwinObservations
 from daflow.config.parameters import ParameterSettings
 from daflow.config.priors import ArrayPrior, GaussianFieldPrior
@@ -122,27 +122,30 @@ def of_localization(
     localization: LocalizationSettings, parameters: Parameters, grids: Grids
 ) -> Iterator[Problem]:
     """Yield what is wrong with the lengths of variables."""
-    if not isinstance(localization, DistanceLocalization):
-        return
-    for name in localization.variables:
+    for key, weights in distances(localization):
+        yield from _of_distance(key, weights, parameters, grids)
+
+
+def _of_distance(
+    section: str, weights: DistanceWeights, parameters: Parameters, grids: Grids
+) -> Iterator[Problem]:
+    for name in weights.variables:
         if name not in parameters:
-            yield unknown(f"localization.variables.{name}", "there is no such variable", name, parameters)
+            yield unknown(f"{section}.variables.{name}", "there is no such variable", name, parameters)
     for name, parameter in parameters.items():
-        if localization.reach(name) is None:
+        if weights.reach(name) is None:
             continue
-        key = f"localization.variables.{name}"
+        key = f"{section}.variables.{name}"
         if parameter.grid is None:
             what = f"variable {name!r} lies on no grid: distance means nothing to it"
             yield Problem(key, what, "no grid", f"{name}: none")
         elif parameter.grid in grids:
-            yield from _of_axes(key, name, grids[parameter.grid], localization)
+            yield from _of_axes(key, name, grids[parameter.grid], weights)
 
 
-def _of_axes(
-    key: str, name: str, grid: GridSettings, localization: DistanceLocalization
-) -> Iterator[Problem]:
-    for kind in (None, *localization.observations):
-        reach = localization.reach(name, kind)
+def _of_axes(key: str, name: str, grid: GridSettings, weights: DistanceWeights) -> Iterator[Problem]:
+    for kind in (None, *weights.observations):
+        reach = weights.reach(name, kind)
         beyond = (
             () if reach is None else [axis for axis in AXES if axis in set(reach.lengths) - set(grid.axes)]
         )
