@@ -26,7 +26,7 @@ from daflow.assemble.cycles import cycles_of
 from daflow.assemble.environment import environment
 from daflow.assemble.fits import check_cycles, check_fit, check_place
 from daflow.assemble.localities import locality_of
-from daflow.assemble.methods import method_of
+from daflow.assemble.methods import check_method, method_of
 from daflow.assemble.quality import check_quality
 from daflow.config.load import from_json, to_json, workflow_from
 from daflow.config.overrides import with_overrides as apply_overrides
@@ -146,6 +146,7 @@ def look_at(workflow: Workflow) -> Layout:
     """
     if workflow.storage.path is not None:
         check_place(workflow.storage.path, "storage.path")
+    check_method(workflow)
     model = model_of(workflow)
     observed = observed_of(workflow, model)
     table = table_of(observed)

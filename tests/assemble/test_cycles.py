@@ -10,9 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from daflow.assemble.build import plan_of
 from daflow.assemble.cycles import cycles_of, in_cycles, observed_at, table_in_cycles
+from daflow.assemble.folder import look_at
 from daflow.config.load import workflow_from
 from daflow.errors import CombinationError, ConfigError, DataError
+from daflow.names import Phase
 from daflow.ports import Observations
 from daflow.records import Cycle
 
@@ -181,3 +184,39 @@ def test_that_errors_that_cannot_be_used_are_told_before_any_cycle_is():
 def test_that_what_cannot_go_from_cycle_to_cycle_is_refused(model, more, named):
     with pytest.raises(ConfigError, match=named):
         workflow_from(BARE | {"model": model} | more)
+
+
+@pytest.mark.parametrize("method", [{}, {"kind": "es_mda", "steps": 1}, {"kind": "eki"}])
+def test_that_what_iterates_over_all_observations_does_not_go_from_cycle_to_cycle(method):
+    given = workflow_from(BARE | {"cycling": {}} | ({"method": method} if method else {}))
+    with pytest.raises(CombinationError, match="does not go from cycle to cycle") as caught:
+        look_at(given)
+    assert "etkf" in str(caught.value)
+
+
+def test_that_a_filter_without_cycles_is_a_smoother_of_one_update():
+    workflow = workflow_from(BARE | {"method": {"kind": "etkf"}})
+    layout = look_at(workflow)
+    plan = plan_of(workflow, layout)
+    assert layout.cycles == ()
+    assert (plan.n_steps, plan.last_forecast) == (1, True)
+
+
+def test_that_a_plan_has_a_step_for_each_cycle_and_no_forecast_behind_the_last():
+    model = BARE["model"] | {"n_times": 5}
+    workflow = workflow_from(BARE | {"model": model, "method": {"kind": "etkf"}, "cycling": {"window": 0.1}})
+    layout = look_at(workflow)
+    plan = plan_of(workflow, layout)
+    assert [len(layout.obs_of(step)) for step in range(4)] == [12, 12, 6, 0]
+    assert plan.n_steps == 3
+    assert plan.stages[-1] == (Phase.UPDATE, 2)
+    assert plan.keys.keys() >= set(plan.stages)
+
+
+@pytest.mark.parametrize("more", [{"start": 0.02}, {"window": 0.07}])
+def test_that_a_cycle_that_does_not_fit_the_model_s_time_steps_is_refused(more):
+    workflow = workflow_from(
+        BARE | {"model": BARE["model"] | {"n_times": 9}, "method": {"kind": "etkf"}, "cycling": more}
+    )
+    with pytest.raises(DataError, match="whole time steps"):
+        look_at(workflow)
