@@ -29,6 +29,10 @@ TOLD: Final[Mapping[str, tuple[str, str]]] = {
     "effective_rank": ("directions that the predictions have", "members - 1; 1: they differ in one way only"),
     "misfit": ("mean misfit per observation, with all of R", "1 once the data are explained"),
     "undiagnosed": ("the step's figures could not be found", "absent"),
+    "mean_misfit": (
+        "mean misfit per observation, in units of their standard deviations",
+        "1, as group_misfit",
+    ),
     "group_misfit": ("mean misfit per observation of a group", "1 once the data are explained"),
     "spread_before": ("mean standard deviation before the update, in the variable's unit", ""),
     "spread_after": ("mean standard deviation after the update, in the variable's unit", ""),
@@ -115,7 +119,7 @@ def _of_figures(figures: Sequence[StepFigures], steps: Sequence[int]) -> dict[st
 
 def _own_name(name: str) -> str:
     """Return a method's name for a figure, unless something else is called so here."""
-    taken = [*list(TOLD)[list(TOLD).index("group_misfit") :], STEP, "variable", "group"]
+    taken = [*list(TOLD)[list(TOLD).index("mean_misfit") :], STEP, "variable", "group"]
     return f"method_{name}" if name in taken else name
 
 
@@ -177,11 +181,18 @@ def _of_scores(scoring: Scoring, steps: Sequence[int]) -> dict[str, xr.DataArray
         ]
         return xr.DataArray(da.stack(rows), dims=(STEP, dim) if dim else (STEP,))
 
-    found = {"group_misfit": stacked(_misfit, "group", (len(scoring.groups),))}
+    found = {
+        "mean_misfit": stacked(_overall, "", ()),
+        "group_misfit": stacked(_misfit, "group", (len(scoring.groups),)),
+    }
     if scoring.has_truth:
         for name, row in _truth_rows(scoring.store.layout.n_members).items():
             found[name] = stacked(partial(_filled, row), row.dim, row.shape)
     return found
+
+
+def _overall(scores: StepScores) -> FloatArray:
+    return np.asarray(scores.overall)
 
 
 def _misfit(scores: StepScores) -> FloatArray:

@@ -92,8 +92,11 @@ class Scoring:
             return StepScores(step, np.full(groups, np.nan))
         value, std = (np.asarray(self.table[name], dtype=np.float64)[kept] for name in ("value", "error_std"))
         misfit = mean_misfits(predicted, value, std, self._codes[kept], groups)
+        sizes = np.bincount(self._codes[kept], minlength=groups)
+        overall = float(np.nansum(misfit * sizes)) / kept.size
         scored = self.has_truth and len(predicted) > 1
-        return StepScores(step, misfit, self._scores(kept, predicted, std) if scored else None)
+        truth = self._scores(kept, predicted, std) if scored else None
+        return StepScores(step, misfit, overall, truth)
 
     def _kept(self, step: int, predicted: FloatArray) -> tuple[NDArray[np.int64], FloatArray]:
         rows = np.asarray(self.store.layout.obs_of(step), dtype=np.int64)

@@ -17,7 +17,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 import daflow
-from daflow.cli import doctor, what_if
+from daflow.cli import diagnose, doctor, what_if
 from daflow.errors import DaflowError, DataError, InputError
 
 OK, NOT_FINISHED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -190,6 +190,7 @@ def schema() -> None:
     typer.echo(json.dumps(json_schema(), indent=1))
 
 
+app.command(help=diagnose.HELP)(diagnose.diagnose)
 app.command(help=doctor.HELP)(doctor.doctor)
 what_if.register(app)
 

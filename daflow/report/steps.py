@@ -50,6 +50,8 @@ class StepScores:
     step: int
     misfit: FloatArray
     """(n_groups,) mean misfit per observation of each group; NaN where the step has none of it."""
+    overall: float = float("nan")
+    """The same of all its observations."""
     truth: Scores | None = None
     """Against the truth of a twin experiment."""
 

@@ -26,6 +26,7 @@ from tests.end_to_end.small_run import RING, run_inline, written
 
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - no secrets: syncs are free there
 LAZY = {
+    "mean_misfit",
     "group_misfit",
     "rmse",
     "prediction_spread",
@@ -98,6 +99,7 @@ def test_that_figures_are_those_of_the_predictions(run, found):
         predicted = run.predicted(step).values
         misfit = np.mean(((predicted - value) / std) ** 2)
         assert found["group_misfit"].values[step, 0] == pytest.approx(misfit)
+        assert found["mean_misfit"].values[step] == pytest.approx(misfit)
         if step < 2:
             at = found.isel(step=step)
             assert at["misfit"] == pytest.approx(misfit)
@@ -204,6 +206,7 @@ def test_that_a_filter_s_cycles_are_scored_by_their_own_observations():
     squares = (predicted / 0.5) ** 2
     np.testing.assert_allclose(misfit, [squares[:, 0].mean(), squares[:, [1, 3]].mean()])
     assert np.isnan(dataset["group_misfit"].sel(group="j").values[0])
+    assert dataset["mean_misfit"].values[1] == pytest.approx(squares[:, 1:].mean())
     assert "error_ratio" not in dataset
     assert dataset["rank_count"].sum("rank").values.tolist() == [1, 3]
 
