@@ -323,14 +323,18 @@ def analyse_all(branches: Sequence[RunFolder], watched: Watched) -> None:
     Raises
     ------
     daflow.errors.RunError, KeyboardInterrupt
-        As `daflow.assemble.launch.drive`; the branches before are done.
+        As `daflow.assemble.launch.drive`; the branches before are done. Where it is an analysis that failed,
+        the others are done as well.
     """
+    stops = []
     with called_for(branches[0]) as call:
         client = cache(call)
         for branch in branches:
             alike = branch.workflow.execution == branches[0].workflow.execution
             with watched(branch) as watch:
-                analyse(branch, watch, client if alike else None).check(branch.folder)
+                stops.append(analyse(branch, watch, client if alike else None))
+    for branch, stop in zip(branches, stops, strict=True):
+        stop.check(branch.folder)
 
 
 def analyse(branch: RunFolder, watch: Watch = ignore, called: Callable[[], Client] | None = None) -> Stop:

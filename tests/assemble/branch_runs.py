@@ -7,31 +7,26 @@ from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 
-import pytest
-
 import daflow
-from daflow.assemble import launch, worker
+from daflow.assemble import worker
 from daflow.assemble.branches import analyse, make_branches, wishes_of
 from daflow.assemble.folder import RunFolder, open_folder
 from daflow.execution.pools import InlinePool
 from daflow.records import Outcome, Task
 
 
-@pytest.fixture
-def inline(monkeypatch: pytest.MonkeyPatch) -> list[Task]:
-    """Let runs be driven in this process; return what is done, as it is done."""
-    done: list[Task] = []
-    monkeypatch.setattr(launch, "_pool", pool_of(done))
-    return done
+def never(task: Task) -> bool:
+    """Let workers live."""
+    return False
 
 
-def pool_of(done: list[Task], stop: Callable[[Task], bool] = lambda task: False):
-    """Return what calls workers that are this process, and die at the first task that ``stop`` says yes to."""
+def pool_of(done: list[Task], dies: Callable[[Task], bool] = never):
+    """Return what calls workers that are this process, which end at the first task that is deadly."""
 
     @contextmanager
     def pool(run: RunFolder, *given: object) -> Iterator[InlinePool]:
         def work(tasks: Sequence[Task]) -> list[Outcome]:
-            if any(map(stop, tasks)):
+            if any(map(dies, tasks)):
                 raise KeyboardInterrupt
             done.extend(tasks)
             return worker.work(str(run.folder), tasks)
