@@ -18,7 +18,7 @@ from daflow.assemble.step_scores import Scoring
 from daflow.config.load import load_workflow, to_json
 from daflow.config.schema import Workflow
 from daflow.errors import DataError
-from daflow.names import MEMBER, OBS, PARAMETERS, PREDICTED, STATE, Phase
+from daflow.names import FORECAST, MEMBER, OBS, PARAMETERS, PREDICTED, STATE, Phase
 from daflow.records import Variable
 from daflow.report import write_report
 from daflow.runs.decide import Stop
@@ -111,28 +111,74 @@ class Run:
         opened = self._open(f"step={step}")[PARAMETERS].sel({MEMBER: list(members)})
         return self._unstacked(opened)
 
+    def state(self, step: int = -1) -> xr.Dataset:
+        """Return the state that a filter's step starts from, as `parameters`, with its ``time``.
+
+        Parameters
+        ----------
+        step
+            0 is the initial ensemble, k the analysis of cycle k - 1; -1 is the last step there is.
+
+        Raises
+        ------
+        daflow.errors.DataError
+            The run has no cycles, or the step is not there yet.
+        """
+        self._check_cycles()
+        step, _ = self._members(step)
+        return self.parameters(step).assign_coords(time=self._time(step))
+
+    def forecast(self, step: int = -1) -> xr.Dataset:
+        """Return the state that a filter's forecast of a step ends at: ``(member, ...)``, with its ``time``.
+
+        Its analysis is `state` of the next step, and the truth at that time `truth` of the next step.
+
+        Parameters
+        ----------
+        step
+            The number of the cycle, from 0 on; -1 is the last one there is.
+
+        Raises
+        ------
+        daflow.errors.DataError
+            The run has no cycles, or the forecast is not complete yet.
+        """
+        self._check_cycles()
+        step, members = self._forecast_members(step)
+        opened = self._open(f"step={step}")[FORECAST].sel({MEMBER: members})
+        return self._unstacked(opened).assign_coords(time=self._time(step + 1))
+
     def predicted(self, step: int = -1) -> xr.DataArray:
         """Return the predicted observations of a step: ``(member, obs)``, with the table's coordinates.
 
         Parameters
         ----------
         step
-            0 is the prior's forecast; -1 is the last one there is.
+            0 is the prior's forecast; -1 is the last one there is. A filter's has the observations of that
+            cycle.
 
         Raises
         ------
         daflow.errors.DataError
             The forecast of that step is not complete yet.
         """
+        step, members = self._forecast_members(step)
+        array = self._open(f"step={step}")[PREDICTED].sel({MEMBER: members})
+        asked = self._layout.obs_of(step)
+        questions = self.observations().drop_vars(["value", "error_std"])
+        return array.assign_coords(questions.isel({OBS: slice(asked.start, asked.stop)}).coords)
+
+    def _forecast_members(self, step: int) -> tuple[int, list[int]]:
+        """Return a step whose forecast is complete, and the members that have it."""
         survivors = self._progress().survivors
         there = [s for s in range(self.n_steps + 1) if (Phase.FORECAST, s) in survivors]
         step = self._checked(step, there, "forecast")
-        members = list(survivors[Phase.FORECAST, step])
-        array = self._open(f"step={step}")[PREDICTED].sel({MEMBER: members})
-        return array.assign_coords(self.observations().drop_vars(["value", "error_std"]).coords)
+        return step, list(survivors[Phase.FORECAST, step])
 
     def observations(self) -> xr.Dataset:
         """Return what was observed: ``value`` and ``error_std`` along ``obs``, and the table's columns.
+
+        In a filter ``step`` says in which cycle.
 
         Raises
         ------
@@ -143,20 +189,50 @@ class Run:
         table = self._store.read_observations().table
         columns = {name: (OBS, column) for name, column in table.items()}
         measured = {name: columns.pop(name) for name in ("value", "error_std")}
+        if self._layout.cycles:
+            sizes = [cycle.last - cycle.first for cycle in self._layout.cycles]
+            columns["step"] = (OBS, np.repeat(np.arange(len(sizes)), sizes))
         return xr.Dataset(measured, coords=columns)
 
-    def truth(self) -> xr.Dataset:
+    def truth(self, step: int = 0) -> xr.Dataset:
         """Return the parameters of a twin experiment's truth, with each variable's own dimensions.
+
+        Parameters
+        ----------
+        step
+            0 is what the truth starts from. In a filter k is its state at the end of cycle k - 1, the time of
+            ``state(k)`` and of ``forecast(k - 1)``.
 
         Raises
         ------
         daflow.errors.DataError
-            The run is no twin experiment, or its truth has not been run yet.
+            The run is no twin experiment, or its truth has not been run yet; or there is no such step.
         """
         if (Phase.TRUTH, 0) not in self._progress().survivors:
             raise DataError(f"the run in {self.folder} has no truth (yet)", do="use a twin experiment's run")
-        truth: xr.Dataset = self._unstacked(self._open("truth")[PARAMETERS]).isel({MEMBER: 0}, drop=True)
-        return truth
+        cycles = self._layout.cycles
+        if not 0 <= step <= len(cycles):
+            raise DataError(f"the truth has no step {step}", got=step, allowed=f"0 to {len(cycles)}")
+        group = self._open("truth")
+        if step == 0:
+            truth = self._unstacked(group[PARAMETERS])
+        else:
+            row = group[FORECAST].isel(step=[step - 1]).rename(step=MEMBER)
+            truth = self._unstacked(row.assign_coords({MEMBER: [0]}))
+        alone: xr.Dataset = truth.isel({MEMBER: 0}, drop=True)
+        return alone.assign_coords(time=self._time(step)) if cycles else alone
+
+    def _time(self, step: int) -> float:
+        """Return the time at which a filter's step starts."""
+        cycles = self._layout.cycles
+        return cycles[step - 1].stop if step else cycles[0].start
+
+    def _check_cycles(self) -> None:
+        if not self._layout.cycles:
+            raise DataError(
+                f"the run in {self.folder} has no states that are forecast: it is no filter's",
+                do="ask for parameters(step), or run a workflow with the section cycling",
+            )
 
     def diagnostics(self) -> xr.Dataset:
         """Return what tells whether the answer is any good, step by step; each says what it should be near.
