@@ -183,7 +183,8 @@ class LevenbergMarquardt:
     is taken back: the next one starts from the best ensemble so far, with the damping multiplied. What that
     ensemble predicted is remembered by matrices of members by members, so a rejected step costs its
     forecasts and nothing else. Where the step before the last one allowed is rejected, the last one restores
-    the best ensemble: nobody could test another.
+    the best ensemble: nobody could test another. After a member was left behind, the first ensemble of the
+    others alone is kept, whatever it costs: what is known of those before it had a share of that member.
 
     Laws: the mean cost of the ensembles that are kept falls; with linear predictions they come to the
     ensemble smoother's; the same whatever became of rejected steps.
@@ -217,16 +218,16 @@ class LevenbergMarquardt:
         best = _Best(_weights(given, "weights"), sums)
         damping, accepted, last = self._first_damping(sums), True, False
         if given.step > 0:
-            before = _Best.kept(given)
-            damping = next_damping(
-                float(given.before["damping"]), before.costs, best.costs, factor=self.factor
-            )
-            accepted = best.cost < before.cost
-            last = accepted and before.cost - best.cost < self.tolerance * before.cost
+            before, damping = _Best.kept(given), float(given.before["damping"])
+            if not given.before["incomparable"]:
+                damping = next_damping(damping, before.costs, best.costs, factor=self.factor)
+                accepted = best.cost < before.cost
+                last = accepted and before.cost - best.cost < self.tolerance * before.cost
             best = best if accepted else before
         restored = not accepted and given.step == self.n_steps - 1
         found = best.weights if restored else levenberg_marquardt(best.weights, best.sums, damping, span)
         arrays = {"weights": found, "damping": np.array(damping), **best.arrays()}
+        arrays["incomparable"] = np.array(_lost_some(given))
         figures = {"damping": damping, "accepted": float(accepted), "cost": best.cost}
         return Prepared(arrays, figures, last)
 
@@ -264,6 +265,11 @@ class _Best:
         return {
             f"best_{name}": array for name, array in {"weights": self.weights, **self.sums._asdict()}.items()
         }
+
+
+def _lost_some(given: StepInput) -> bool:
+    """Say whether members of the step before were left behind."""
+    return given.step > 0 and len(given.members) < len(given.before["members"])
 
 
 def _rows(given: StepInput) -> Sequence[int]:

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from daflow.ports import Arrays, Method, SliceInput, SlicePoints, StepInput
+from daflow.ports import Arrays, Method, Prepared, SliceInput, SlicePoints, StepInput
 from daflow.records import StateSlice
 
 
@@ -43,7 +43,8 @@ class InSlices:
             ]
             concluded = self.method.conclude(given, factors, iter(found))
             factors |= concluded.arrays
-            prepared = concluded if concluded.last else prepared
+            figures = {**prepared.figures, **concluded.figures}
+            prepared = Prepared(factors, figures, prepared.last or concluded.last)
         posterior = np.array(prior)
         for where in self.slices():
             slab = posterior[:, where.start : where.stop].copy()
