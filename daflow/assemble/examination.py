@@ -15,7 +15,6 @@ from threadpoolctl import threadpool_info
 from daflow.assemble.environment import environment
 from daflow.assemble.preview import Preview, preview
 from daflow.config.execution import LocalExecution
-from daflow.config.localization import DistanceLocalization
 from daflow.config.schema import Workflow
 from daflow.execution.pipeline import LANES
 from daflow.storage.direct import ALIGNMENT, SMALLEST_DIRECT
@@ -215,8 +214,8 @@ def _of_chunks(fit: Fit, disk: Disk, speed: DiskSpeed | None) -> Iterator[str]:
 
 
 def _of_numba(workflow: Workflow, machine: Machine) -> Iterator[str]:
-    local = workflow.localization
-    if machine.numba is None and isinstance(local, DistanceLocalization) and local.tapers == LOCAL_ANALYSIS:
+    tapers = getattr(workflow.localization, "tapers", None)
+    if machine.numba is None and tapers == LOCAL_ANALYSIS:
         yield "local analyses take three to four times as long without numba: pip install daflow[fast]"
 
 

@@ -9,7 +9,7 @@ from typing import Final, cast
 import numpy as np
 
 from daflow.assemble.cycles import cycles_of, observed_at
-from daflow.assemble.kinds import EVERY_LOCALIZATION, Kind
+from daflow.assemble.kinds import BY_DISTANCE, EVERY_LOCALIZATION, Kind
 from daflow.assemble.localities import locality_of, network_of
 from daflow.config.filters import EnkfNSettings, EnkfSettings, EtkfSettings, GainInflatedEnkfSettings
 from daflow.config.localization import DistanceLocalization, NoLocalization, for_kinds
@@ -213,9 +213,9 @@ FILTERS: Final[Mapping[str, Kind]] = {
     ),
     "denkf": Kind(_denkf, _one, localizations=EVERY_LOCALIZATION),
     "etkf": Kind(_etkf, _one),
-    "ensrf": Kind(_serial, _one, localizations=_SERIAL),
-    "eakf": Kind(_serial, _one, localizations=_SERIAL),
-    "letkf": Kind(_letkf, _one, localizations=_LOCAL),
+    "ensrf": Kind(_serial, _one, localizations=_SERIAL, weights=BY_DISTANCE),
+    "eakf": Kind(_serial, _one, localizations=_SERIAL, weights=BY_DISTANCE),
+    "letkf": Kind(_letkf, _one, localizations=_LOCAL, weights=BY_DISTANCE),
     "enkf_n": Kind(_enkf_n, _one),
 }
 """Kind of filter -> what a run has to know of it."""

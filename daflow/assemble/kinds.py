@@ -14,6 +14,11 @@ from daflow.ports import Method, Observations
 NO_LOCALIZATION: Final = frozenset({"none"})
 EVERY_LOCALIZATION: Final = frozenset({"none", "gain", "cross_covariance", "observation_error"})
 """Of each member's own observations: what weights can multiply."""
+BY_DISTANCE: Final = frozenset({"distance"})
+EVERY_WEIGHT: Final = frozenset(
+    {"distance", "index", "sampling_error", "correlation", "plugin", "product"}
+)
+"""The kinds of localization that there are."""
 
 
 def inversion_of(workflow: Workflow) -> str | None:
@@ -42,6 +47,8 @@ class Kind:
     """Whether it looks at the whole prior before it updates any slice."""
     localizations: frozenset[str] = NO_LOCALIZATION
     """What the weights of a localization may multiply (``localization.tapers``); ``none``: there is none."""
+    weights: frozenset[str] = EVERY_WEIGHT
+    """Which kinds of localization these may be of."""
     ends_by_itself: Callable[[Workflow], bool] = _never
     """Whether it may make fewer updates than `n_steps`."""
     about: Callable[[Workflow], str] = _nothing
