@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from daflow.assemble.cycles import cycles_of
 from daflow.config.execution import PolicySettings
+from daflow.config.localization import ProductLocalization
 from daflow.config.quality import MissingShare
 from daflow.config.schema import Workflow
 from daflow.errors import CombinationError
@@ -162,10 +163,19 @@ def _within(cycles: tuple[Cycle, ...], rows: NDArray[np.int64]) -> NDArray[np.in
 
 def _for_kinds(workflow: Workflow, table: ObservationTable) -> Workflow:
     """Return a workflow whose localization speaks of no kind that is left out altogether."""
-    of_kinds: Mapping[str, Any] | None = getattr(workflow.localization, "observations", None)
     there = set(np.unique(np.asarray(table["kind"], dtype=str)).tolist())
-    if not of_kinds or set(of_kinds) <= there:
-        return workflow
-    left = {kind: reach for kind, reach in of_kinds.items() if kind in there}
-    local = workflow.localization.model_copy(update={"observations": left})
-    return workflow.model_copy(update={"localization": local})
+    local = _of_kinds(workflow.localization, there)
+    return workflow if local is workflow.localization else workflow.model_copy(update={"localization": local})
+
+
+def _of_kinds(local: Any, there: set[str]) -> Any:
+    """Return a localization, or a part of one, without lengths for kinds that are not there."""
+    if isinstance(local, ProductLocalization):
+        parts = tuple(_of_kinds(part, there) for part in local.of)
+        unchanged = all(new is old for new, old in zip(parts, local.of, strict=True))
+        return local if unchanged else local.model_copy(update={"of": parts})
+    lengths: Mapping[str, Any] = getattr(local, "observations", {})
+    if set(lengths) <= there:
+        return local
+    left = {kind: reach for kind, reach in lengths.items() if kind in there}
+    return local.model_copy(update={"observations": left})

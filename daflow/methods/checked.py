@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, cast
 
@@ -28,6 +28,8 @@ from daflow.records import Cycle
 
 PREFIX: Final = "checked."
 """What the names of the arrays begin with that are kept beside those of the method inside."""
+WHERE: Final = PREFIX + "where."
+"""What those begin with that say where the numbers of a slice lie."""
 GAP: Final = 1024
 """Observations between two that are read in one go rather than in two."""
 LONGEST: Final = 2**16
@@ -114,7 +116,8 @@ class Checked:
             return self._of_all.localize(_ask)
         except _AskedWhere:
             points = locate()
-        return {PREFIX + "variable": points.variable, PREFIX + "coordinates": points.coordinates}
+        named = {each.name: np.asarray(getattr(points, each.name)) for each in fields(SlicePoints)}
+        return {WHERE + name: values for name, values in named.items()}
 
     def apply(self, given: SliceInput, slab: FloatArray) -> Arrays:
         """Turn a prior slice (n_members, n) into the posterior, in place; nothing where nothing is used."""
@@ -179,8 +182,9 @@ class Checked:
 
     def _slice(self, given: SliceInput, method: Method) -> SliceInput:
         places = given.places
-        if PREFIX + "variable" in places:
-            points = SlicePoints(places[PREFIX + "variable"], places[PREFIX + "coordinates"])
+        if WHERE + "variable" in places:
+            start = int(places[WHERE + "start"])
+            points = SlicePoints(places[WHERE + "variable"], places[WHERE + "coordinates"], start)
             places = method.localize(lambda: points)
         return replace(given, factors=_inner(given.factors), places=places)
 
@@ -246,6 +250,8 @@ def chosen(reader: BlockReader, rows: NDArray[np.int64]) -> BlockReader:
 
     def read(start: int, stop: int) -> FloatArray:
         asked = rows[start:stop]
+        if not asked.size:
+            return reader(0, 0)
         pieces = [reader(int(run[0]), int(run[-1]) + 1).take(run - run[0], axis=1) for run in _runs(asked)]
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=1)
 
