@@ -8,8 +8,9 @@ from itertools import groupby
 
 import numpy as np
 
+from daflow.assemble.cycle_scores import cycle_scores, forecasts_joined
 from daflow.assemble.folder import RunFolder
-from daflow.assemble.methods import summary_of
+from daflow.assemble.methods import starts_from_prior, summary_of
 from daflow.execution.change import SPREAD_AFTER, SPREAD_BEFORE
 from daflow.execution.member import log_folder
 from daflow.names import TRUTH, Phase, Status
@@ -40,12 +41,10 @@ def report_contents(
     """Return what the report of a run tells now; memory does not grow with the state."""
     outcomes = outcomes_of(run)
     observed = store.read_observations().table
-    done = [step for step in range(plan.n_steps + 1) if (Phase.FORECAST, step) in progress.survivors]
-    predictions = [
-        StepPredictions(s, members, store.read_predicted(s, members, 0, store.layout.n_obs))
-        for s in done
-        for members in [progress.survivors[Phase.FORECAST, s]]
-    ]
+    if store.layout.cycles:
+        predictions, observed = forecasts_joined(store, progress, observed)
+    else:
+        predictions = list(_predictions(plan, store, progress))
     has_truth = plan.twin and (Phase.TRUTH, 0) in progress.survivors
     return ReportContents(
         name=run.workflow.name,
@@ -56,14 +55,22 @@ def report_contents(
         n_steps=plan.n_updates(progress),
         when=time.strftime("%Y-%m-%d %H:%M", time.localtime(_last_moment(outcomes))),
         predictions=predictions,
-        truth=store.read_predicted(0, [TRUTH], 0, store.layout.n_obs)[0] if has_truth else None,
+        truth=store.read_predicted(0, [TRUTH], 0, len(observed["value"]))[0] if has_truth else None,
         maps=list(_maps(run, plan, store, progress, observed)),
         failures=[_failure(run, outcome) for outcome in progress.bad_ends],
         timings=list(_timings(outcomes)),
-        spread=list(_spread(run, plan, outcomes)),
+        spread=[] if store.layout.cycles else list(_spread(run, plan, outcomes)),
         summary=_summary(run),
         notes=list(_notes(plan, progress, status)),
+        cycles=cycle_scores(outcomes, store.layout),
     )
+
+
+def _predictions(plan: Plan, store: Store, progress: Progress) -> Iterator[StepPredictions]:
+    for step in range(plan.n_steps + 1):
+        if (Phase.FORECAST, step) in progress.survivors:
+            members = progress.survivors[Phase.FORECAST, step]
+            yield StepPredictions(step, members, store.read_predicted(step, members, 0, store.layout.n_obs))
 
 
 def outcomes_of(run: RunFolder) -> list[Outcome]:
@@ -135,8 +142,13 @@ def _spread(run: RunFolder, plan: Plan, outcomes: list[Outcome]) -> Iterator[Ste
         return {name: sum(o.figures.get(which + name, 0.0) for o in of_step) / n for name, n in sizes.items()}
 
     whole = [step for step, of_step in sorted(by_step.items()) if len(of_step) == plan.n_slices]
+    again = starts_from_prior(run.workflow)
     for step in whole:
-        yield StepSpread(step, mean(SPREAD_BEFORE, by_step[step]))
+        # What an update starts from is not what its step had where it is the prior again.
+        before = again and step - 1 in whole
+        yield StepSpread(
+            step, mean(SPREAD_AFTER, by_step[step - 1]) if before else mean(SPREAD_BEFORE, by_step[step])
+        )
     if whole:
         yield StepSpread(whole[-1] + 1, mean(SPREAD_AFTER, by_step[whole[-1]]))
 
@@ -174,9 +186,16 @@ def _maps(
             layer.extent,
             layer.moments(0, members),
             layer.moments(final, members) if final else None,
-            layer.read(0, TRUTH) if has_truth else None,
+            _true_layer(store, variable, grid, final) if has_truth else None,
             _points(table, grid),
         )
+
+
+def _true_layer(store: Store, variable: Variable, grid: Grid, final: int) -> FloatArray:
+    """Return the truth when the last step is reached: a filter's moves on with its members."""
+    if store.layout.cycles and final:
+        return _Layer(store.forecasts, variable, grid).read(final - 1, TRUTH)
+    return _Layer(store, variable, grid).read(0, TRUTH)
 
 
 class _Layer:

@@ -15,9 +15,7 @@ NO_LOCALIZATION: Final = frozenset({"none"})
 EVERY_LOCALIZATION: Final = frozenset({"none", "gain", "cross_covariance", "observation_error"})
 """Of each member's own observations: what weights can multiply."""
 BY_DISTANCE: Final = frozenset({"distance"})
-EVERY_WEIGHT: Final = frozenset(
-    {"distance", "index", "sampling_error", "correlation", "plugin", "product"}
-)
+EVERY_WEIGHT: Final = frozenset({"distance", "index", "sampling_error", "correlation", "plugin", "product"})
 """The kinds of localization that there are."""
 
 
@@ -29,6 +27,10 @@ def inversion_of(workflow: Workflow) -> str | None:
 
 def _never(workflow: Workflow) -> bool:  # noqa: ARG001 - whatever the workflow says
     return False
+
+
+def _accept(workflow: Workflow) -> None:  # noqa: ARG001 - whatever the workflow says
+    return
 
 
 def _nothing(workflow: Workflow) -> str:  # noqa: ARG001 - whatever the workflow says
@@ -53,6 +55,10 @@ class Kind:
     """Whether it may make fewer updates than `n_steps`."""
     about: Callable[[Workflow], str] = _nothing
     """Says in a few words what there is to say beside kind, steps and inversion."""
+    starts_from_prior: bool = False
+    """Whether every update starts from the prior's members, not from those of the step before."""
+    check: Callable[[Workflow], None] = _accept
+    """Looks whether the other sections go with the method; raises `daflow.errors.CombinationError`."""
 
     def summary(self, workflow: Workflow) -> str:
         """Return in a line what the method is, for reports."""
@@ -76,16 +82,19 @@ def check_localization(kind: Kind, workflow: Workflow) -> None:
     daflow.errors.CombinationError
         It does not; the message names what it takes.
     """
-    asked = localization_of(workflow)
-    if asked in kind.localizations:
+    asked, sort = localization_of(workflow), workflow.localization.kind
+    if asked in kind.localizations and (asked == "none" or sort in kind.weights):
         return
     taken = [name for name in sorted(EVERY_LOCALIZATION - NO_LOCALIZATION) if name in kind.localizations]
     said = [*(["localization.kind: none"] if "none" in kind.localizations else [])]
-    said += [f"localization.tapers: {' | '.join(taken)}"] if taken else []
-    name = workflow.method.kind
+    sorts = (
+        f"localization.kind: {' | '.join(sorted(kind.weights))} with " if kind.weights < EVERY_WEIGHT else ""
+    )
+    said += [f"{sorts}localization.tapers: {' | '.join(taken)}"] if taken else []
+    name, got = workflow.method.kind, f"localization.kind: {sort}"
     raise CombinationError(
         f"method.kind {name} cannot be localized so" if taken else f"method.kind {name} cannot be localized",
-        got="localization.kind: none" if asked == "none" else f"localization.tapers: {asked}",
+        got=got if asked == "none" else f"{got}, localization.tapers: {asked}",
         allowed=", or ".join(said),
         do="change the section localization, or choose a method that takes it: es, es_mda and eki take all",
     )

@@ -13,6 +13,7 @@ from daflow.assemble.localities import locality_surveys
 from daflow.assemble.quality import checked
 from daflow.assemble.smoothers import SMOOTHERS
 from daflow.config.schema import Workflow
+from daflow.errors import CombinationError
 from daflow.methods.diagnosed import diagnosed
 from daflow.methods.observed import Observed
 from daflow.ports import Method, Observations
@@ -54,8 +55,31 @@ def check_method(workflow: Workflow) -> None:
     daflow.errors.CombinationError
         They do not.
     """
+    _check_cycling(workflow)
+    KINDS[workflow.method.kind].check(workflow)
     check_localization(KINDS[workflow.method.kind], workflow)
     check_inflation(workflow, n_steps_of(workflow))
+
+
+def _check_cycling(workflow: Workflow) -> None:
+    kind = workflow.method.kind
+    if workflow.cycling is not None and kind not in FILTERS:
+        raise CombinationError(
+            f"method.kind {kind} does not go from cycle to cycle: it iterates over all observations",
+            got=f"cycling, with method.kind: {kind}",
+            allowed=f"method.kind: {' | '.join(FILTERS)}",
+            do="choose a filter, or leave the section cycling out",
+        )
+
+
+def ends_by_itself(workflow: Workflow) -> bool:
+    """Say whether the method may make fewer updates than `n_steps_of`."""
+    return KINDS[workflow.method.kind].ends_by_itself(workflow)
+
+
+def starts_from_prior(workflow: Workflow) -> bool:
+    """Say whether every update starts from the prior's members, not from those of the step before."""
+    return KINDS[workflow.method.kind].starts_from_prior
 
 
 def n_steps_of(workflow: Workflow) -> int:

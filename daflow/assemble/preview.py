@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from daflow.assemble.folder import look_at
-from daflow.assemble.methods import n_steps_of
+from daflow.assemble.methods import ends_by_itself, n_steps_of
 from daflow.assemble.quality import notes_of
 from daflow.config.observations import FileObservations
 from daflow.config.schema import Workflow
 from daflow.inputs.observations import read_observations
 from daflow.storage.zarr_rows import files_a_step
+
+MOST: Final = "The method ends by itself: updates, model runs and store are the most that there can be."
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,8 @@ class Preview:
     slab_bytes: int
     """A slice of all members in memory; an update holds three of these."""
     notes: tuple[str, ...] = ()
-    """What was done to the observations that were read, and what the update sees of them."""
+    """What was done to the observations that were read, what the update sees of them, whether the numbers are
+    the most there can be."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON."""
@@ -90,6 +93,8 @@ def preview(workflow: Workflow) -> Preview:
 
 
 def _notes(workflow: Workflow) -> tuple[str, ...]:
+    # What a method that ends by itself will come to is not known before it has.
+    most = (MOST,) if ends_by_itself(workflow) else ()
     if not isinstance(workflow.observations, FileObservations):
-        return ()
-    return notes_of(workflow, read_observations(workflow.observations))
+        return most
+    return (*most, *notes_of(workflow, read_observations(workflow.observations)))

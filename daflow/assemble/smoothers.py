@@ -8,7 +8,7 @@ from typing import Final, cast
 import numpy as np
 
 from daflow.assemble.kinds import EVERY_LOCALIZATION, Kind
-from daflow.assemble.localities import locality_of
+from daflow.assemble.localities import locality_of, locality_surveys
 from daflow.config.methods import (
     EkiSettings,
     EnrmlSettings,
@@ -36,6 +36,7 @@ from daflow.methods import (
 )
 from daflow.methods.iterative_smoothers import WeightScheme
 from daflow.methods.kalman_inversion import plain_targets, raw_targets
+from daflow.methods.restricted_es_mda import both_look_first
 from daflow.methods.step_lengths import DiscrepancyLengths, GivenLengths, StepLengths
 from daflow.numerics.observations.perturbations import Perturbations
 from daflow.numerics.smoothers import schedules
@@ -148,6 +149,11 @@ def _tolerates(workflow: Workflow) -> bool:
     return isinstance(workflow.method, EnrmlSettings) and workflow.method.tolerance > 0
 
 
+def _check_restriction(workflow: Workflow) -> None:
+    if _restricts(workflow) and locality_surveys(workflow):
+        raise both_look_first()
+
+
 def _about_alphas(workflow: Workflow) -> str:
     if not _searches(workflow):
         return ""
@@ -165,10 +171,16 @@ def _about_eki(workflow: Workflow) -> str:
 SMOOTHERS: Final[Mapping[str, Kind]] = {
     "es": Kind(_es, _n_steps, localizations=EVERY_LOCALIZATION),
     "es_mda": Kind(
-        _es_mda, _n_steps, _restricts, EVERY_LOCALIZATION, ends_by_itself=_searches, about=_about_alphas
+        _es_mda,
+        _n_steps,
+        _restricts,
+        EVERY_LOCALIZATION,
+        ends_by_itself=_searches,
+        about=_about_alphas,
+        check=_check_restriction,
     ),
     "eki": Kind(_eki, _n_steps, localizations=EVERY_LOCALIZATION, ends_by_itself=_searches, about=_about_eki),
     "etki": Kind(_etki, _n_steps, ends_by_itself=_searches, about=_about_alphas),
-    "ies": Kind(_ies, _n_steps, _is_small),
-    "enrml": Kind(_enrml, _n_steps, _is_small, ends_by_itself=_tolerates),
+    "ies": Kind(_ies, _n_steps, _is_small, starts_from_prior=True),
+    "enrml": Kind(_enrml, _n_steps, _is_small, ends_by_itself=_tolerates, starts_from_prior=True),
 }

@@ -64,13 +64,7 @@ class RestrictedEsMda(PerturbedScheme):
     def __post_init__(self) -> None:
         locality = self.update.locality
         if locality is not None and locality.surveys:
-            raise CombinationError(
-                "method.alphas restricted and this localization both need to look at the whole prior first, "
-                "and the one needs the other's answer",
-                got="alphas: {restricted: ...} with a localization that surveys",
-                allowed="a localization by distance, or none; or alphas: discrepancy",
-                do="set method.alphas: discrepancy",
-            )
+            raise both_look_first()
 
     def prepare(self, given: StepInput) -> Prepared:
         """Return the factors of every update that may be tried."""
@@ -157,6 +151,17 @@ class RestrictedEsMda(PerturbedScheme):
         deviations = _deviations(given, slab)
         self.update.apply(_as_tried(given, Trial(1.0, draw, bool(closing))), slab)
         return {"deviations": deviations}
+
+
+def both_look_first() -> CombinationError:
+    """Return the error of trials whose localization has to look at the whole prior first."""
+    return CombinationError(
+        "method.alphas restricted and this localization both look at the whole prior before any update, and "
+        "the one would need the other's answer",
+        got="alphas: {restricted: ...} with a localization that surveys",
+        allowed="a localization by distance, or none; or alphas: discrepancy",
+        do="set method.alphas: discrepancy",
+    )
 
 
 def _prefix(trial: Trial) -> str:
