@@ -34,7 +34,11 @@ def _cells(method: str) -> Iterator[str]:
     yield "yes" if taken.localizations & NO_LOCALIZATION else ""
     for settings in SETTINGS:
         offered = set(get_args(settings.model_fields["tapers"].annotation))
-        both = offered & taken.localizations if settings.model_fields["kind"].default in taken.weights else set()
-        yield "any" if both == EVERY_LOCALIZATION - NO_LOCALIZATION else ", ".join(
-            name for name in ORDER if name in both
+        both = (
+            offered & taken.localizations if settings.model_fields["kind"].default in taken.weights else set()
+        )
+        yield (
+            "any"
+            if both == EVERY_LOCALIZATION - NO_LOCALIZATION
+            else ", ".join(name for name in ORDER if name in both)
         )
