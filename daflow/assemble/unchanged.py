@@ -16,8 +16,8 @@ from daflow.errors import ConfigError
 from daflow.names import Phase
 
 ALLOWED: Final = (
-    "settings of the analysis: method, localization, inflation, transform and clip of parameters, "
-    "observations.error of a file; and execution and policy"
+    "settings of the analysis: method, localization, inflation, transform and clip of parameters; of "
+    "observations background_check, outliers and super_obs, and of a file's the error; and execution"
 )
 OF_ANALYSIS: Final = frozenset({"inversion", "truncation"})
 """What of a method that iterates may change from one update to the next."""
@@ -80,17 +80,17 @@ def _forecast_key(workflow: Workflow) -> str:
 
 
 def _refused(section: str, asked: Sequence[KeyPath]) -> ConfigError:
-    free = {"parameters": ("transform", "clip"), "observations": ("error",)}.get(section, ())
-    named = [
-        ".".join(map(str, path))
-        for path in asked
-        if path[0] == section and not (section == "parameters" and set(path[2:3]) & set(free))
-    ]
+    named = [".".join(map(str, path)) for path in asked if path[0] == section and not _of_margins(path)]
     return ConfigError(
         f"--set {', '.join(named) or section}: the forecast depends on it, which a branch takes as it is",
         allowed=ALLOWED,
         do="run the workflow with this setting in a folder of its own: its members have to be forecast again",
     )
+
+
+def _of_margins(path: KeyPath) -> bool:
+    """Say whether a key is one of those of a parameter that only its updates know."""
+    return path[0] == "parameters" and path[2:3] in {("transform",), ("clip",)}
 
 
 def _check_iteration(parent: Workflow, branch: Workflow, step: int) -> None:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -108,7 +109,7 @@ def comparison_picture(rows: Sequence[AnalysisFigures]) -> Picture:
 def save_comparison(rows: Sequence[AnalysisFigures], stem: Path) -> list[Path]:
     """Draw analyses into two files beside each other, ``.png`` and ``.svg``; return where they are."""
     paths = [stem.with_suffix(suffix) for suffix in (".png", ".svg")]
-    with drawing():
+    with drawing(), mpl.rc_context({"svg.hashsalt": stem.name}):
         figure = _drawn(rows)
         for path in paths:
             figure.savefig(
