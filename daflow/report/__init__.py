@@ -9,10 +9,12 @@ from daflow.report.contents import (
     StepPredictions,
     StepSpread,
 )
+from daflow.report.cycles import CycleScores
 from daflow.report.page import write_report
 from daflow.report.steps import Diagnostics, StepFigures, StepScores, StepUpdate
 
 __all__ = [
+    "CycleScores",
     "Diagnostics",
     "FieldMaps",
     "MemberFailure",

@@ -10,6 +10,8 @@ import numpy as np
 from daflow.errors import DataError
 from daflow.names import Phase, Status
 from daflow.ports import FloatArray, ObservationTable
+from daflow.report.cycles import CycleScores
+from daflow.report.steps import Diagnostics
 
 MOTIVE = "this is the run's own data: check the store with `daflow status`, then write the report again"
 
@@ -168,6 +170,11 @@ class ReportContents:
         Key settings: name -> what is set.
     notes
         What else the reader should know.
+    diagnostics
+        What tells whether the answer is any good.
+    cycles
+        One an update of a filter, in order; ``predictions`` are then one: what the forecast of each cycle
+        predicts of its own observations.
 
     Raises
     ------
@@ -190,6 +197,8 @@ class ReportContents:
     spread: Sequence[StepSpread] = ()
     summary: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    diagnostics: Diagnostics = field(default_factory=Diagnostics)
+    cycles: Sequence[CycleScores] = ()
 
     def __post_init__(self) -> None:
         _check_observations(self.observations)

@@ -1,0 +1,79 @@
+"""How a filter does from cycle to cycle, from what its updates noted: no state is read for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from daflow.assemble.step_figures import step_figures, step_updates
+from daflow.execution.truth import ERROR_AFTER, ERROR_BEFORE
+from daflow.names import Phase, Status
+from daflow.ports import ObservationTable, Store
+from daflow.records import Layout, Outcome
+from daflow.report import CycleScores, StepPredictions
+from daflow.runs.facts import Progress
+
+CHI_SQUARE = "chi_square"
+
+
+def cycle_scores(outcomes: Sequence[Outcome], layout: Layout) -> list[CycleScores]:
+    """Return the scores of every cycle whose update is done; none where there are no cycles."""
+    if not layout.cycles:
+        return []
+    chi_square = {each.step: each.figures.get(CHI_SQUARE) for each in step_figures(outcomes)}
+    errors = _squared_errors(outcomes)
+    return [
+        CycleScores(
+            each.step,
+            layout.cycles[each.step].stop,
+            each.before,
+            each.after,
+            _rms(ERROR_BEFORE, errors.get(each.step, {}), layout),
+            _rms(ERROR_AFTER, errors.get(each.step, {}), layout),
+            chi_square.get(each.step),
+        )
+        for each in step_updates(outcomes, layout)
+    ]
+
+
+def _squared_errors(outcomes: Sequence[Outcome]) -> dict[int, dict[str, float]]:
+    """Return the sums over all slices of a step's update."""
+    done = {
+        (o.task.step, o.task.index): o
+        for o in outcomes
+        if o.task.phase is Phase.UPDATE and o.status is Status.OK
+    }
+    sums: dict[int, dict[str, float]] = {}
+    for (step, _), outcome in done.items():
+        of_step = sums.setdefault(step, {})
+        for name, value in outcome.figures.items():
+            if name.startswith((ERROR_BEFORE, ERROR_AFTER)):
+                of_step[name] = of_step.get(name, 0.0) + value
+    return sums
+
+
+def _rms(which: str, sums: Mapping[str, float], layout: Layout) -> dict[str, float]:
+    return {
+        variable.name: float(np.sqrt(sums[which + variable.name] / variable.size))
+        for variable in layout.variables
+        if which + variable.name in sums
+    }
+
+
+def forecasts_joined(
+    store: Store, progress: Progress, table: ObservationTable
+) -> tuple[list[StepPredictions], ObservationTable]:
+    """Return what a filter's forecasts predict of all observations so far, as one, and these observations.
+
+    Each is predicted by the forecast of its own cycle; of members that leave, nothing is told.
+    """
+    layout = store.layout
+    done = [s for s in range(len(layout.cycles)) if (Phase.FORECAST, s) in progress.survivors]
+    if not done:
+        return [], table
+    members = progress.survivors[Phase.FORECAST, done[-1]]
+    parts = [store.read_predicted(s, members, 0, len(layout.obs_of(s))) for s in done]
+    stop = layout.obs_of(done[-1]).stop
+    so_far = {name: column[:stop] for name, column in table.items()}
+    return [StepPredictions(0, members, np.concatenate(parts, axis=1))], so_far
