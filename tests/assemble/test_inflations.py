@@ -39,6 +39,8 @@ OBSERVED = Observations(TABLE, {})
 WIDER = {"kind": "multiplicative", "factor": 1.44}
 RTPS = {"kind": "relaxation", "to": "prior_spread", "strength": 0.8}
 SPATIAL = {"kind": "spatial", "std": 0.5, "least_std": 0.1, "lower": 0.8, "upper": 3.0, "damping": 0.7}
+NEEDED = {"gain_inflated_enkf": {"zeta": 0.1}}
+"""Kind of method -> the settings that have no default."""
 DISTANCE = {"kind": "distance", "lengths": {"x": 1.0}, "variables": {"b": "none"}}
 
 
@@ -178,8 +180,10 @@ def test_that_one_update_may_adapt_its_inflation():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_that_exactly_the_methods_that_start_from_an_earlier_prior_are_refused(kind):
-    made = smoother(WIDER, method={"kind": kind})
-    plain = method_of(smoother("none", method={"kind": kind}), OBSERVED)
+    sections = {"method": {"kind": kind} | NEEDED.get(kind, {})}
+    if "none" not in KINDS[kind].localizations:
+        sections["localization"] = DISTANCE | {"tapers": sorted(KINDS[kind].localizations)[0]}
+    made, plain = smoother(WIDER, **sections), method_of(smoother("none", **sections), OBSERVED)
     restarts = any(plain.base(step) != step for step in range(plain.n_steps))
     assert restarts == (kind in RESTARTING)
     if restarts:
