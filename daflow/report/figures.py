@@ -18,7 +18,7 @@ from daflow.report.wording import decimal, duration, number
 BARS_SHOWN: Final = 24
 VARIABLES_SHOWN: Final = 4
 SHARES: Final = ("read", "model", "compute", "write")
-_LINES: Final = ("posterior", "compute", "write", "truth")
+LINES: Final = ("posterior", "compute", "write", "truth")
 _LABELLED_STEPS: Final = 12
 
 
@@ -62,11 +62,17 @@ def misfit_against_spread(means: Sequence[float], spread: Sequence[StepSpread]) 
         return None
     figure, axes = canvas(4.2, 2.7)
     widest = 100.0
-    for name, colour in zip(drawn[:VARIABLES_SHOWN], _LINES, strict=False):
+    for name, colour in zip(drawn[:VARIABLES_SHOWN], LINES, strict=False):
         shares = [100 * each.mean_std[name] / start[name] for each in spread]
         widest = max(widest, *shares)
         axes.plot(
-            shares, means, color=LIGHT[colour], linewidth=1.4, marker="o", markersize=4.5, label=_legend(name)
+            shares,
+            means,
+            color=LIGHT[colour],
+            linewidth=1.4,
+            marker="o",
+            markersize=4.5,
+            label=legend_word(name),
         )
         for each, share, mean in list(zip(spread, shares, means, strict=True))[:_LABELLED_STEPS]:
             axes.annotate(
@@ -176,16 +182,18 @@ def _misfit_scale(axes: Axes, values: FloatArray) -> None:
     if low > 0:  # a perfect fit has no place on a logarithmic axis
         axes.set_yscale("log")
         axes.set_ylim(low / 1.5, high * 1.5)
-        _decimal_ticks(axes.yaxis, few=high / low > 300)
+        decimal_ticks(axes.yaxis, few=high / low > 300)
     axes.axhline(1, color=LIGHT["ink"], linewidth=0.9, linestyle=(0, (5, 3)))
 
 
-def _decimal_ticks(axis: Axis, *, few: bool) -> None:
+def decimal_ticks(axis: Axis, *, few: bool) -> None:
+    """Write the ticks of a logarithmic axis as plain numbers."""
     axis.set_major_locator(LogLocator(subs=(1,) if few else (1, 2, 5)))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(decimal))
 
 
-def _legend(name: str, longest: int = 28) -> str:
+def legend_word(name: str, longest: int = 28) -> str:
+    """Return a name as a legend may show it."""
     shown = name if len(name) <= longest else name[: longest - 1] + "…"
     return f" {shown}"  # matplotlib leaves out what begins with an underscore

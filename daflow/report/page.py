@@ -15,6 +15,8 @@ from daflow.errors import StoreError
 from daflow.ports import FloatArray
 from daflow.report import figures, maps, match, tables
 from daflow.report.contents import ReportContents
+from daflow.report.cycles import cycle_pictures
+from daflow.report.diagnostics import diagnostic_section
 from daflow.report.groups import group_misfits, member_misfits
 from daflow.report.style import PALETTE, Picture, drawing
 from daflow.report.wording import count, duration, number
@@ -111,6 +113,8 @@ def _view(contents: ReportContents) -> dict[str, Any]:
         "reasons": tables.reason_table(contents.failures),
         "failures": tables.failure_table(contents.failures),
         "failed_members": len({each.member for each in contents.failures}),
+        "cycles": cycle_pictures(contents.cycles),
+        "diagnostics": diagnostic_section(contents),
         **_time(contents),
     }
 
@@ -119,6 +123,11 @@ def _stage(contents: ReportContents) -> str:
     if not contents.predictions:
         return "No forecast is finished yet."
     step = contents.predictions[-1].step
+    if contents.cycles:
+        done = count(len(contents.cycles), "analysis", "analyses")
+        return (
+            f"Each cycle's observations are predicted from the analysis before; {done} of {contents.n_steps}."
+        )
     if step == 0:
         return "Only the prior's forecast is finished: there is no posterior yet."
     if step < contents.n_steps:
@@ -130,6 +139,8 @@ def _headline(contents: ReportContents, misfits: list[FloatArray]) -> str:
     if not misfits:
         return ""
     first, last = float(misfits[0].mean()), float(misfits[-1].mean())
+    if contents.cycles:
+        return f"In the forecasts of all cycles, the mean misfit per observation is {number(first)}."
     if len(misfits) == 1:
         return f"Under the prior, the mean misfit per observation is {number(first)}."
     verb = "fell" if last < first else "rose"
@@ -145,7 +156,7 @@ def _tiles(contents: ReportContents, misfits: list[FloatArray]) -> Mapping[str, 
         "members": f"{len(last.members) if last else contents.n_members:,} of {contents.n_members:,}",
         "numbers a member": f"{contents.n_state:,}",
         "observations": f"{contents.n_obs:,}",
-        "updates": f"{last.step if last else 0} of {contents.n_steps}",
+        "updates": f"{len(contents.cycles) or (last.step if last else 0)} of {contents.n_steps}",
     }
     if misfits:
         tiles["misfit per observation"] = " → ".join(
