@@ -182,7 +182,7 @@ def test_that_one_update_may_adapt_its_inflation():
 def test_that_exactly_the_methods_that_start_from_an_earlier_prior_are_refused(kind):
     sections = {"method": {"kind": kind} | NEEDED.get(kind, {})}
     if "none" not in KINDS[kind].localizations:
-        sections["localization"] = DISTANCE | {"tapers": sorted(KINDS[kind].localizations)[0]}
+        sections["localization"] = DISTANCE | {"tapers": min(KINDS[kind].localizations)}
     made, plain = smoother(WIDER, **sections), method_of(smoother("none", **sections), OBSERVED)
     restarts = any(plain.base(step) != step for step in range(plain.n_steps))
     assert restarts == (kind in RESTARTING)
