@@ -8,9 +8,13 @@ from itertools import groupby
 
 import numpy as np
 
-from daflow.assemble.cycle_scores import cycle_scores, forecasts_joined
+from daflow.assemble.cycle_scores import cycle_scores
+from daflow.assemble.diagnosis import diagnostics_of
 from daflow.assemble.folder import RunFolder
 from daflow.assemble.methods import starts_from_prior, summary_of
+from daflow.assemble.quality import told
+from daflow.assemble.shown import shown
+from daflow.assemble.step_scores import Scoring
 from daflow.execution.change import SPREAD_AFTER, SPREAD_BEFORE
 from daflow.execution.member import log_folder
 from daflow.names import TRUTH, Phase, Status
@@ -22,7 +26,6 @@ from daflow.report import (
     Moments,
     PhaseTiming,
     ReportContents,
-    StepPredictions,
     StepSpread,
 )
 from daflow.runs.decide import Plan
@@ -40,11 +43,8 @@ def report_contents(
 ) -> ReportContents:
     """Return what the report of a run tells now; memory does not grow with the state."""
     outcomes = outcomes_of(run)
-    observed = store.read_observations().table
-    if store.layout.cycles:
-        predictions, observed = forecasts_joined(store, progress, observed)
-    else:
-        predictions = list(_predictions(plan, store, progress))
+    seen = shown(plan, store, progress)
+    observed = seen.of(store.read_observations().table)
     has_truth = plan.twin and (Phase.TRUTH, 0) in progress.survivors
     return ReportContents(
         name=run.workflow.name,
@@ -54,23 +54,21 @@ def report_contents(
         n_state=run.layout.n_state,
         n_steps=plan.n_updates(progress),
         when=time.strftime("%Y-%m-%d %H:%M", time.localtime(_last_moment(outcomes))),
-        predictions=predictions,
-        truth=store.read_predicted(0, [TRUTH], 0, len(observed["value"]))[0] if has_truth else None,
+        predictions=seen.predictions,
+        truth=store.read_predicted(0, [TRUTH], 0, store.layout.n_obs)[0][seen.rows] if has_truth else None,
         maps=list(_maps(run, plan, store, progress, observed)),
         failures=[_failure(run, outcome) for outcome in progress.bad_ends],
         timings=list(_timings(outcomes)),
         spread=[] if store.layout.cycles else list(_spread(run, plan, outcomes)),
         summary=_summary(run),
-        notes=list(_notes(plan, progress, status)),
+        notes=[
+            *_notes(plan, progress, status),
+            *told(store.read_observations(), outcomes),
+            *filter(None, [seen.note]),
+        ],
         cycles=cycle_scores(outcomes, store.layout),
+        diagnostics=diagnostics_of(Scoring(plan, store, progress), outcomes),
     )
-
-
-def _predictions(plan: Plan, store: Store, progress: Progress) -> Iterator[StepPredictions]:
-    for step in range(plan.n_steps + 1):
-        if (Phase.FORECAST, step) in progress.survivors:
-            members = progress.survivors[Phase.FORECAST, step]
-            yield StepPredictions(step, members, store.read_predicted(step, members, 0, store.layout.n_obs))
 
 
 def outcomes_of(run: RunFolder) -> list[Outcome]:

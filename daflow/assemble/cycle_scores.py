@@ -9,10 +9,8 @@ import numpy as np
 from daflow.assemble.step_figures import step_figures, step_updates
 from daflow.execution.truth import ERROR_AFTER, ERROR_BEFORE
 from daflow.names import Phase, Status
-from daflow.ports import ObservationTable, Store
 from daflow.records import Layout, Outcome
-from daflow.report import CycleScores, StepPredictions
-from daflow.runs.facts import Progress
+from daflow.report import CycleScores
 
 CHI_SQUARE = "chi_square"
 
@@ -59,21 +57,3 @@ def _rms(which: str, sums: Mapping[str, float], layout: Layout) -> dict[str, flo
         for variable in layout.variables
         if which + variable.name in sums
     }
-
-
-def forecasts_joined(
-    store: Store, progress: Progress, table: ObservationTable
-) -> tuple[list[StepPredictions], ObservationTable]:
-    """Return what a filter's forecasts predict of all observations so far, as one, and these observations.
-
-    Each is predicted by the forecast of its own cycle; of members that leave, nothing is told.
-    """
-    layout = store.layout
-    done = [s for s in range(len(layout.cycles)) if (Phase.FORECAST, s) in progress.survivors]
-    if not done:
-        return [], table
-    members = progress.survivors[Phase.FORECAST, done[-1]]
-    parts = [store.read_predicted(s, members, 0, len(layout.obs_of(s))) for s in done]
-    stop = layout.obs_of(done[-1]).stop
-    so_far = {name: column[:stop] for name, column in table.items()}
-    return [StepPredictions(0, members, np.concatenate(parts, axis=1))], so_far

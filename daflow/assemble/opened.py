@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from math import prod
 from pathlib import Path
-from typing import Any, Final
 
 import numpy as np
 import xarray as xr
@@ -13,13 +11,14 @@ from daflow.assemble.branching import branch_folders, plan_for, store_for
 from daflow.assemble.contents import outcomes_of, report_contents
 from daflow.assemble.diagnosis import diagnosis
 from daflow.assemble.folder import RunFolder, make_run, open_folder
+from daflow.assemble.judged import desroziers, flags
 from daflow.assemble.launch import Watch, drive, ignore
 from daflow.assemble.step_scores import Scoring
+from daflow.assemble.unstacking import in_tasks, unstack
 from daflow.config.load import load_workflow, to_json
 from daflow.config.schema import Workflow
 from daflow.errors import DataError
-from daflow.names import FORECAST, MEMBER, OBS, PARAMETERS, PREDICTED, STATE, Phase
-from daflow.records import Variable
+from daflow.names import FORECAST, MEMBER, OBS, PARAMETERS, PREDICTED, Phase
 from daflow.report import write_report
 from daflow.runs.decide import Stop
 from daflow.runs.facts import Progress, fold
@@ -27,9 +26,6 @@ from daflow.runs.journal import read_journal
 from daflow.runs.lease import read_holder
 from daflow.runs.status import RunStatus, status_of
 from daflow.storage.branch_store import root_of
-
-READ_BYTES: Final = 2**22
-"""Chunks smaller than this are read several members a task, as many as make it up: tasks cost, too."""
 
 
 class Run:
@@ -250,6 +246,17 @@ class Run:
         scoring = Scoring(self._plan, self._store, self._progress())
         return diagnosis(scoring, outcomes_of(self._made)).assign_attrs(run=self.workflow.name)
 
+    def flags(self, step: int = -1) -> xr.DataArray:
+        """Return what became of each observation of a step: see `daflow.assemble.judged.flags`.
+
+        -1 is the last step whose observations were looked at.
+        """
+        return flags(self._store, self._progress(), self.observations(), step)
+
+    def desroziers(self) -> xr.Dataset:
+        """Return what the run says of its observations' errors: see `daflow.assemble.judged.desroziers`."""
+        return desroziers(self._store, self._progress(), self.n_steps)
+
     def report(self, path: Path | None = None) -> Path:
         """Write the report, one HTML file; return where it is (``report.html`` in the run's folder).
 
@@ -304,34 +311,11 @@ class Run:
         opened: xr.Dataset = xr.open_zarr(
             root_of(self._store, group), group=group, consolidated=False, chunks=None
         )
-        return opened.map(_in_tasks, keep_attrs=True)
+        return opened.map(in_tasks, keep_attrs=True)
 
     def _unstacked(self, stacked: xr.DataArray) -> xr.Dataset:
-        variables = {v.name: _unstack(stacked, v) for v in self._layout.variables}
+        variables = {v.name: unstack(stacked, v) for v in self._layout.variables}
         return xr.Dataset(variables, attrs={"run": self.workflow.name})
-
-
-def _in_tasks(array: xr.DataArray) -> xr.DataArray:
-    """Return a stored array as tasks of whole chunks, of as many members as are small together."""
-    chunks = dict(array.encoding["preferred_chunks"])
-    if MEMBER in chunks:
-        size = prod(chunks.values()) * array.dtype.itemsize
-        chunks[MEMBER] *= max(1, READ_BYTES // size)
-    return array.chunk(chunks)
-
-
-def _unstack(stacked: xr.DataArray, variable: Variable) -> xr.DataArray:
-    """Return one variable in its own shape, lazily, with the coordinates of its grid."""
-    flat = stacked.isel({STATE: slice(variable.start, variable.stop)})
-    data = flat.data.reshape((flat.sizes[MEMBER], *variable.shape))
-    coords: dict[str, Any] = {MEMBER: stacked[MEMBER].values}
-    if variable.grid is not None:
-        grid = variable.grid
-        for dim, n, axis, spacing, origin in zip(
-            grid.dims, grid.shape, grid.axes, grid.spacing, grid.origin, strict=True
-        ):
-            coords[axis] = (dim, origin + spacing * np.arange(n))
-    return xr.DataArray(data, dims=(MEMBER, *variable.dims), coords=coords, name=variable.name)
 
 
 def open_run(folder: str | Path) -> Run:

@@ -106,6 +106,13 @@ def scale_of(prepared: Arrays | None, n_obs: int) -> FloatArray:
     return np.ones(n_obs) if scale is None else np.asarray(scale)
 
 
+def told(observations: Observations, outcomes: Iterable[Outcome]) -> Iterator[str]:
+    """Yield in words what a run did to its observations: when they were read, and at its steps."""
+    for note in observations.notes:
+        yield f"Observations: {note}."
+    yield from told_flags(outcomes)
+
+
 def told_flags(outcomes: Iterable[Outcome]) -> Iterator[str]:
     """Yield in words what the steps of a run left out and believed less, where that changed."""
     before: Mapping[str, float] = {}

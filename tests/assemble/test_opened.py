@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 
 import daflow
-from daflow.assemble import opened
+from daflow.assemble import unstacking
 from daflow.assemble.folder import make_run
 from daflow.config.load import load_workflow
 from daflow.errors import DataError, EnsembleError
@@ -72,7 +72,7 @@ def test_that_arrays_are_lazy(run):
 def test_that_a_task_reads_as_many_small_chunks_as_it_may_and_never_a_part_of_one(
     run, monkeypatch, most, blocks
 ):
-    monkeypatch.setattr(opened, "READ_BYTES", most)  # a chunk of 5 numbers: 40 bytes
+    monkeypatch.setattr(unstacking, "READ_BYTES", most)  # a chunk of 5 numbers: 40 bytes
     stored = run._open("step=0")[PARAMETERS]
     assert stored.data.numblocks == (blocks, 5)
     plain = xr.open_zarr(run._store.root, group="step=0", consolidated=False)[PARAMETERS]
