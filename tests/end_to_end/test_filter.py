@@ -1,0 +1,109 @@
+"""A filter on Lorenz-96: killed in mid-forecast and in mid-analysis the same bits, and the loop in memory."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import daflow
+from daflow.assemble.contents import outcomes_of
+from daflow.assemble.cycle_scores import cycle_scores
+from daflow.assemble.folder import make_run
+from daflow.config.load import load_workflow
+from daflow.models.integrators import rk4_step
+from daflow.models.lorenz96 import lorenz96_tendency
+from daflow.numerics.filters.cycling import Twin, cycle, filtering
+from daflow.numerics.filters.ensemble_transform import apply_transform
+from daflow.numerics.filters.filter_transforms import etkf
+from tests.end_to_end.small_run import run_inline, start, written
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+N_CYCLES = 10
+FILTER = f"""
+name: filter
+seed: 7
+ensemble: {{size: 28}}
+parameters:
+  x: {{shape: [40], dims: [component], prior: {{kind: normal, mean: 2.3, std: 2.0}}}}
+model: {{kind: lorenz96, n: 40, n_times: {N_CYCLES}}}
+observations: {{kind: twin, error: {{default: {{absolute: 1.0}}}}}}
+cycling: {{}}
+method: {{kind: etkf}}
+storage: {{slice_size: 8}}
+execution: {{kind: local, workers: 1, group: 4}}
+policy: {{retries: 100}}
+"""
+
+
+@pytest.fixture(scope="module")
+def workflow(shared_place: Path) -> Path:
+    return written(shared_place, FILTER)
+
+
+@pytest.fixture(scope="module")
+def reference(workflow: Path, shared_place: Path) -> daflow.Run:
+    """A run that nothing disturbed, its tasks in an order of their own."""
+    return run_inline(workflow, shared_place / "reference", seed=3)
+
+
+def states(run: daflow.Run) -> list[np.ndarray]:
+    """Return the forecasts and analyses of all cycles."""
+    analyses = [run.state(step)["x"].values for step in range(N_CYCLES + 1)]
+    return analyses + [run.forecast(step)["x"].values for step in range(N_CYCLES)]
+
+
+def killed_at(folder: Path, words: bytes) -> None:
+    """Drive a run until its journal tells of an outcome, then kill its driver and workers at once."""
+    driver = start("resume", folder, stdout=subprocess.DEVNULL)
+    journal = folder / "journal.jsonl"
+    while words not in journal.read_bytes() and driver.poll() is None:
+        time.sleep(0.002)
+    os.killpg(driver.pid, signal.SIGKILL)
+    assert driver.wait() == -signal.SIGKILL, "the run was finished before it was killed"
+
+
+def test_that_a_filter_killed_in_mid_forecast_and_in_mid_analysis_ends_with_the_same_bits(
+    workflow, reference, place
+):
+    made = make_run(load_workflow(workflow), place / "run", workflow.read_text())
+    (made.folder / "journal.jsonl").touch()
+    for words in (b'"phase":"forecast","step":3', b'"phase":"update","step":6'):
+        killed_at(made.folder, words)
+        assert daflow.open_run(made.folder).status().state == "interrupted"
+    assert daflow.open_run(made.folder).resume().kind == "finished"
+    for ours, theirs in zip(states(daflow.open_run(made.folder)), states(reference), strict=True):
+        assert np.isfinite(ours).all()
+        assert ours.tobytes() == theirs.tobytes()
+
+
+def test_that_a_run_is_the_loop_in_memory_with_the_same_draws(reference):
+    observed = reference.observations()
+    truth = np.stack([reference.truth(step + 1)["x"].values for step in range(N_CYCLES)])
+    values = observed["value"].values.reshape(N_CYCLES, 40)
+
+    def forecast(members):
+        return rk4_step(lambda state: lorenz96_tendency(state, 8.0), members, 0.05)
+
+    def analysis(number, members, seen):
+        return apply_transform(etkf(members, seen, np.ones(40)), members)
+
+    analyses = []
+    scores = cycle(
+        filtering(forecast, analysis),
+        reference.state(0)["x"].values,
+        Twin(truth, values),
+        lambda number, members: analyses.append(members),
+    )
+    for step, expected in enumerate(analyses):
+        np.testing.assert_allclose(reference.state(step + 1)["x"].values, expected, rtol=1e-12, atol=1e-12)
+    noted = cycle_scores(outcomes_of(reference._made), reference._made.layout)
+    assert [each.time for each in noted] == pytest.approx(0.05 * np.arange(1, N_CYCLES + 1))
+    np.testing.assert_allclose([each.forecast_rmse["x"] for each in noted], scores.forecast_rmse, atol=1e-6)
+    np.testing.assert_allclose([each.analysis_rmse["x"] for each in noted], scores.analysis_rmse, atol=1e-6)
