@@ -63,12 +63,6 @@ class _Steps:
         return Networks(tuple(localities), tuple(found[network_of(workflow, table)] for table in self.tables))
 
 
-def _network(table: ObservationTable) -> bytes:
-    """Return what two tables have in common that are of the same kinds, at the same places."""
-    places = b"".join(np.asarray(table[axis], dtype=np.float64).tobytes() for axis in ("x", "y", "z"))
-    return places + "\n".join(np.asarray(table["kind"], dtype=str)).encode()
-
-
 def _steps(workflow: Workflow, observations: Observations) -> _Steps:
     table, numbers = observations.table, observations.numbers
     told = observed_at(workflow, observations)
@@ -140,6 +134,13 @@ def _serial(workflow: Workflow, observations: Observations) -> Method:
     if networks is None:
         return TransformFilter(steps.observed, len(steps), SerialAnalysis(scheme))
     settings = _by_distance(workflow)
+    if settings.obs_obs != "none":
+        raise CombinationError(
+            f"method.kind {scheme} always tapers observations among themselves, each by its own lengths",
+            got=f"localization.obs_obs: {settings.obs_obs}",
+            allowed="localization.obs_obs: none",
+            do="leave localization.obs_obs out: it is for methods that invert a covariance of predictions",
+        )
     among = []
     for number in range(len(networks.localities)):
         table = steps.tables[networks.of_step.index(number)]

@@ -190,6 +190,12 @@ def test_that_observations_hear_each_other_as_far_as_the_one_that_speaks_reaches
     assert lengths == {(s, h): {0: 5.0, 1: 2.0, 2: None}[s] for s in range(3) for h in range(3)}
 
 
+def test_that_a_serial_filter_is_not_asked_for_what_it_always_does():
+    flow = workflow({"kind": "ensrf"}, "cross_covariance", {"obs_obs": "same"})
+    with pytest.raises(CombinationError, match="always tapers observations among themselves"):
+        made(flow, observed())
+
+
 def test_that_leaving_observations_out_draws_the_same_errors_for_the_others():
     flow = workflow({"kind": "enkf", "perturbations": "raw"})
     whole, few = observed(), observed()
