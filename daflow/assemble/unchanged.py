@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from daflow.assemble.keys import stage_keys
-from daflow.assemble.methods import n_steps_of
 from daflow.assemble.smoothers import alphas_of
 from daflow.config.methods import EsMdaSettings, GeometricAlphas
 from daflow.config.observations import FileObservations
@@ -24,7 +23,7 @@ OF_ANALYSIS: Final = frozenset({"inversion", "truncation"})
 OF_SCHEDULE: Final = frozenset({"steps", "alphas", "normalise"})
 
 
-def check(parent: Workflow, branch: Workflow, asked: Sequence[KeyPath], step: int) -> None:
+def check(parent: Workflow, branch: Workflow, asked: Sequence[KeyPath], step: int, n_steps: int) -> None:
     """Refuse a branch of a step with settings that the forecast of the step depends on.
 
     Law: the key of the forecast is the same with each section of the branch in the place of the parent's.
@@ -35,8 +34,8 @@ def check(parent: Workflow, branch: Workflow, asked: Sequence[KeyPath], step: in
         What the run did, and what the branch is to do from the step's analysis on.
     asked
         The keys that were set, for the message.
-    step
-        The step whose analysis is the branch's first.
+    step, n_steps
+        The step whose analysis is the branch's first, and how many the branch's settings make it have.
 
     Raises
     ------
@@ -48,10 +47,10 @@ def check(parent: Workflow, branch: Workflow, asked: Sequence[KeyPath], step: in
         ours = _as_if_errors_were(parent, branch) if section == "observations" else getattr(branch, section)
         if _forecast_key(parent.model_copy(update={section: ours})) != came_from:
             raise _refused(section, asked)
-    if n_steps_of(branch) <= step:
+    if n_steps <= step:
         raise ConfigError(
             f"method: there is no analysis of step {step}",
-            got=f"{n_steps_of(branch)} updates, of steps 0 to {n_steps_of(branch) - 1}",
+            got=f"{n_steps} updates, of steps 0 to {n_steps - 1}",
             allowed=f"more than {step} updates, or an earlier step",
             do="give another --step, or a schedule that goes on (method.steps, method.alphas)",
         )

@@ -72,8 +72,9 @@ def analyse(
     as_json: Json = False,
 ) -> None:
     """Try other settings of the analysis on a forecast that is there."""
-    from daflow.assemble.branches import analyse_all, make_branches, wishes_of
+    from daflow.assemble.branches import analyse_all, make_branches
     from daflow.assemble.folder import open_folder
+    from daflow.assemble.wishes import wishes_of
 
     run = open_folder(folder)
     wishes = wishes_of(run, override or (), sweep or (), step=step, name=name)

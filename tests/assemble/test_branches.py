@@ -12,9 +12,10 @@ import pytest
 
 import daflow
 from daflow.assemble import launch
-from daflow.assemble.branches import MOST_BRANCHES, analyse, make_branches, wishes_of
+from daflow.assemble.branches import analyse, make_branches
 from daflow.assemble.branching import plan_for
 from daflow.assemble.folder import open_folder
+from daflow.assemble.wishes import MOST_BRANCHES, wishes_of
 from daflow.errors import ConfigError, DataError
 from daflow.names import Phase
 from daflow.runs.journal import read_journal
@@ -40,6 +41,18 @@ model: {kind: callable, function: 'model:forecast'}
 observations: {kind: file, path: observations.csv}
 method: {kind: es_mda, steps: 2}
 storage: {slice_size: 4}
+"""
+FILTER = """
+name: filter
+seed: 7
+ensemble: {size: 12}
+parameters:
+  wave: {shape: [16], dims: [component], prior: {kind: normal, mean: 2.3, std: 2.0}}
+model: {kind: lorenz96, variable: wave, n: 16, n_times: 4}
+observations: {kind: twin, error: {default: {absolute: 1.0}}}
+cycling: {}
+method: {kind: etkf}
+storage: {slice_size: 8}
 """
 TABLE = "name,kind,time,value,error_std\na,k,0,0.3,0.5\nb,k,1,-0.2,0.5\nc,k,2,1.1,0.5\n"
 
@@ -295,8 +308,8 @@ def test_that_a_sweep_asks_for_each_value_and_each_combination(parent):
     )
     named = wishes_of(run, (), ["localization={kind: none},{kind: distance, lengths: {x: 4}}"], name="try")
     assert [wish.name for wish in named] == [
-        "try,localization=-kind-none",
-        "try,localization=-kind-distance-lengths-x-4",
+        "try,localization=none",
+        "try,localization=distance-lengths-x-4",
     ]
     long = wishes_of(run, [f"parameters.start.transform={'x' * 300}"])[0].name
     other = wishes_of(run, [f"parameters.start.transform={'x' * 301}"])[0].name
@@ -380,3 +393,25 @@ def test_that_members_that_had_failed_stay_away(tmp_path):
     assert made.parameters(2)["member"].size == 11
     assert made.resume().kind == "finished"
     assert_same_bits(finals(made), finals(run))
+
+
+def test_that_a_filter_may_be_another_one_from_any_cycle_on(tmp_path):
+    workflow = written(tmp_path / "given", FILTER)
+    run = run_inline(workflow, tmp_path / "run")
+    before = files_in(run.folder)
+    same = branch(run.folder, step=2)
+    assert same.forecast(2).equals(run.forecast(2))
+    assert same.resume().kind == "finished"
+    for step in range(5):
+        assert same.state(step).equals(run.state(step))
+    changed = ("method.kind=enkf", "inflation={kind: multiplicative, factor: 1.1}")
+    other = branch(run.folder, *changed, step=2)
+    assert other.folder.name == "step=2,kind=enkf,inflation=multiplicative-factor-1.1"
+    assert other.state(2).equals(run.state(2))
+    assert not other.state(3).equals(run.state(3))
+    assert branch(run.folder, "method.kind=denkf").status().state == "finished"
+    first = branch(run.folder, *changed, step=0)
+    assert first.resume().kind == "finished"
+    whole = run_inline(workflow, tmp_path / "whole", "method={kind: enkf}", changed[1])
+    assert first.state(4)["wave"].values.tobytes() == whole.state(4)["wave"].values.tobytes()
+    assert files_in(run.folder) == before
