@@ -19,7 +19,9 @@ from daflow.config.methods import (
     IesSettings,
     RestrictedAlphas,
 )
+from daflow.config.parameters import NormalScoreTransform
 from daflow.config.schema import Workflow
+from daflow.errors import CombinationError
 from daflow.inputs.observations import covariance_of
 from daflow.methods import (
     AcceleratedEki,
@@ -150,8 +152,28 @@ def _tolerates(workflow: Workflow) -> bool:
 
 
 def _check_restriction(workflow: Workflow) -> None:
-    if _restricts(workflow) and locality_surveys(workflow):
+    if not _restricts(workflow):
+        return
+    if locality_surveys(workflow):
         raise both_look_first()
+    _see_that_spaces_stay(workflow, "method.alphas: {restricted: ...}", "method.alphas: discrepancy")
+
+
+def _check_acceleration(workflow: Workflow) -> None:
+    if cast("EkiSettings", workflow.method).acceleration == "nesterov":
+        _see_that_spaces_stay(workflow, "method.acceleration: nesterov", "method.acceleration: none")
+
+
+def _see_that_spaces_stay(workflow: Workflow, what: str, cure: str) -> None:
+    """Refuse transforms that are fitted to each step's ensemble where one step's numbers meet another's."""
+    for name, parameter in workflow.parameters.items():
+        if isinstance(parameter.transform, NormalScoreTransform):
+            raise CombinationError(
+                f"{what} compares numbers of several steps; normal_score makes new ones of them at each",
+                got=f"parameters.{name}.transform: normal_score",
+                allowed=f"transforms that stay the same (log, logit), or {cure}",
+                do=f"set {cure}",
+            )
 
 
 def _about_alphas(workflow: Workflow) -> str:
@@ -179,7 +201,14 @@ SMOOTHERS: Final[Mapping[str, Kind]] = {
         about=_about_alphas,
         check=_check_restriction,
     ),
-    "eki": Kind(_eki, _n_steps, localizations=EVERY_LOCALIZATION, ends_by_itself=_searches, about=_about_eki),
+    "eki": Kind(
+        _eki,
+        _n_steps,
+        localizations=EVERY_LOCALIZATION,
+        ends_by_itself=_searches,
+        about=_about_eki,
+        check=_check_acceleration,
+    ),
     "etki": Kind(_etki, _n_steps, ends_by_itself=_searches, about=_about_alphas),
     "ies": Kind(_ies, _n_steps, _is_small, starts_from_prior=True),
     "enrml": Kind(_enrml, _n_steps, _is_small, ends_by_itself=_tolerates, starts_from_prior=True),

@@ -139,6 +139,17 @@ def test_that_restricted_steps_do_not_go_with_a_localization_that_looks_first() 
 
 
 @pytest.mark.parametrize("name", METHODS)
+def test_that_numbers_of_several_steps_are_compared_in_one_space_only(name: str) -> None:
+    parameters = {"start": {"grid": "ring", "prior": NORMAL, "transform": {"kind": "normal_score"}}}
+    made = workflow(METHODS[name], parameters=parameters)
+    if name not in {"restricted", "nesterov"}:
+        check_method(made)
+        return
+    with pytest.raises(CombinationError, match="numbers of several steps"):
+        check_method(made)
+
+
+@pytest.mark.parametrize("name", METHODS)
 def test_that_a_preview_says_whether_its_numbers_are_the_most_there_can_be(name: str) -> None:
     made = workflow(METHODS[name])
     seen = preview(made)
