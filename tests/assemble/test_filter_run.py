@@ -1,0 +1,145 @@
+"""A filter's run: previewed, opened, reported."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import dask.array
+import numpy as np
+import pytest
+import xarray as xr
+
+import daflow
+from daflow.assemble.preview import preview
+from daflow.config.load import load_workflow
+from daflow.errors import DataError
+from tests.end_to_end.small_run import CALLABLE, WELL, run_inline, written
+
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - no secrets: syncs are free there
+FILTER = """
+name: weather
+seed: 3
+ensemble: {size: 9}
+grids: {ring: {shape: [8], dims: [station], axes: [x], spacing: [10.0]}}
+parameters:
+  wind: {grid: ring, prior: {kind: normal, mean: 2.3, std: 2.0}}
+  push: {prior: {kind: normal, mean: 8.0, std: 0.5}}
+model: {kind: lorenz96, variable: wind, forcing: push, n: 8, n_times: 6, observe_every: 3, together: 4}
+observations: {kind: twin, error: {default: {absolute: 0.5}}}
+cycling: {window: 0.1}
+method: {kind: enkf}
+inflation: {kind: multiplicative, factor: 1.05}
+localization: {kind: distance, lengths: {x: 30}, variables: {push: none}}
+storage: {slice_size: 5}
+"""
+"""Nine numbers a member in two slices; three cycles of two times each, three stations observed at each."""
+
+
+@pytest.fixture(scope="module")
+def workflow():
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+        yield written(Path(folder), FILTER)
+
+
+@pytest.fixture(scope="module")
+def run(workflow):
+    return run_inline(workflow, workflow.parent / "run", seed=1)
+
+
+def test_that_each_step_has_a_state_a_forecast_and_the_predictions_of_its_cycle(run):
+    assert run.n_steps == 3
+    for step in range(3):
+        forecast, predicted = run.forecast(step), run.predicted(step)
+        assert forecast["wind"].dims == ("member", "station")
+        assert forecast["x"].values.tolist() == list(range(5, 80, 10))
+        assert forecast["time"] == pytest.approx(0.1 * (step + 1))
+        assert predicted.shape == (9, 6)
+        assert predicted["time"].values == pytest.approx([0.1 * step + 0.05] * 3 + [0.1 * step + 0.1] * 3)
+        assert predicted["step"].values.tolist() == [step] * 6
+        # What was predicted at the end of the cycle is the state there.
+        np.testing.assert_array_equal(predicted.values[:, 3:], forecast["wind"].values[:, ::3])
+        assert isinstance(forecast["wind"].data, dask.array.Array)
+        # The model does not change its own forcing; analyses do.
+        np.testing.assert_array_equal(forecast["push"], run.state(step)["push"])
+        assert (run.state(step + 1)["push"].values != forecast["push"].values).all()
+    assert run.state().identical(run.state(3))
+    assert run.forecast().identical(run.forecast(2))
+    assert run.state(0)["time"] == 0.0
+    assert run.observations()["step"].values.tolist() == [0] * 6 + [1] * 6 + [2] * 6
+
+
+def test_that_the_truth_is_where_the_members_are(run):
+    assert run.truth().identical(run.truth(0))
+    for step in range(4):
+        assert run.truth(step)["time"] == run.state(step)["time"]
+        assert run.truth(step)["wind"].dims == ("station",)
+        assert run.truth(step)["push"] == run.truth()["push"]
+    last = run.observations()["value"].values[-3:]
+    assert np.abs(last - run.truth(3)["wind"].values[::3]).max() < 5 * 0.5
+    with pytest.raises(DataError, match="no step 4"):
+        run.truth(4)
+
+
+def test_that_the_store_opens_without_daflow(run):
+    step = xr.open_zarr(run.folder / "ensemble.zarr", group="step=1", consolidated=False)
+    assert step["forecast"].dims == ("member", "state")
+    np.testing.assert_array_equal(step["forecast"].values[:, :8], run.forecast(1)["wind"])
+    truth = xr.open_zarr(run.folder / "ensemble.zarr", group="truth", consolidated=False)
+    assert truth["forecast"].dims == ("step", "state")
+    np.testing.assert_array_equal(truth["forecast"].values[2, :8], run.truth(3)["wind"])
+    assert "forecast" not in xr.open_zarr(run.folder / "ensemble.zarr", group="step=3", consolidated=False)
+
+
+@pytest.mark.parametrize("way", [(), ("storage.codec=none", "storage.sharding=aligned")])
+def test_that_the_preview_counts_what_a_run_writes(workflow, tmp_path, way):
+    seen = preview(load_workflow(workflow, way))
+    made = run_inline(workflow, tmp_path / "run", *way)
+    files = [
+        path
+        for name in ("parameters", "forecast", "predicted")
+        for path in (made.folder / "ensemble.zarr").glob(f"step=*/{name}/c/*/*")
+    ]
+    assert (seen.n_steps, seen.forecasts, seen.n_obs) == (3, 27, 18)
+    assert seen.store_files == len(files)
+    if not way:
+        assert seen.store_bytes == sum(path.stat().st_size for path in files)
+
+
+def test_that_the_report_and_the_diagnostics_tell_of_every_cycle(run, tmp_path):
+    page = run.report(tmp_path / "page.html").read_text()
+    for words in ("Cycles", "3 analyses of 3", "forecast error", "analysis spread"):
+        assert words in page
+    diagnostics = run.diagnostics().load()
+    assert diagnostics["chi_square"].values.size == 3
+    assert np.isfinite(diagnostics["rmse"]).all()
+    status = run.status()
+    assert (status.state, status.members) == ("finished", 9)
+    assert [stage.step for stage in status.stages if stage.phase == "forecast"] == [0, 1, 2]
+
+
+def test_that_a_report_of_a_run_under_way_tells_what_is_there(workflow, tmp_path):
+    made = run_inline(workflow, tmp_path / "run")
+    journal = made.folder / "journal.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
+    for words, told in (
+        ('"closed","phase":"forecast","step":1', "1 analysis of 3"),
+        ('"closed","phase":"truth"', "No forecast is finished yet"),
+    ):
+        stop = next(number for number, line in enumerate(lines) if words in line)
+        journal.write_text("".join(lines[: stop + 1]))
+        page = daflow.open_run(made.folder).report(tmp_path / "page.html").read_text()
+        assert told in page
+    with pytest.raises(DataError, match="not there"):
+        daflow.open_run(made.folder).forecast(0)
+
+
+def test_that_a_smoother_has_no_states_to_ask_for(tmp_path):
+    made = run_inline(written(tmp_path, CALLABLE, WELL), tmp_path / "run")
+    for ask in (made.state, made.forecast):
+        with pytest.raises(DataError, match="no filter's"):
+            ask()
+    with pytest.raises(DataError, match="no step 1"):
+        made.truth(1)
+    assert "time" not in made.truth().coords
