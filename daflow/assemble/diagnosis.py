@@ -21,7 +21,10 @@ from daflow.report import Diagnostics, StepFigures, StepScores, StepUpdate
 
 STEP: Final = "step"
 TOLD: Final[Mapping[str, tuple[str, str]]] = {
-    "chi_square": ("innovations' chi-square a degree of freedom", "1 at step 0; below where data were used"),
+    "chi_square": (
+        "innovations' chi-square a degree of freedom",
+        "1 at step 0, above if dfs nears members - 1; below where data were used",
+    ),
     "dfs": (
         "degrees of freedom for signal",
         "0: data tell nothing; members - 1: they tell all there is room for",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from daflow.assemble.judged import desroziers
+from daflow.errors import DataError
 from daflow.names import TRUTH, Phase
-from daflow.numerics.diagnostics.scores import Scores, error_ratio, mean_misfits, scores_of
+from daflow.numerics.diagnostics.scores import Scores, mean_misfits, scores_of
 from daflow.ports import FloatArray, ObservationTable, Store
 from daflow.report import StepScores
 from daflow.report.groups import observation_groups
@@ -132,15 +134,8 @@ class Scoring:
         """Return diagnosed over assumed standard deviations of the errors, by kind of observation."""
         if not self.ratio_kinds:
             return {}
-        stayed = self.members(self._last)
-        before, after = (self.read(step, stayed) for step in (0, self._last))
-        return dict(self._ratios(before, after))
-
-    def _ratios(self, before: FloatArray, after: FloatArray) -> Iterator[tuple[str, float]]:
-        kinds = np.asarray(self.table["kind"], dtype=str)
-        there = np.isfinite(before).all(axis=0) & np.isfinite(after).all(axis=0)
-        for kind in self.ratio_kinds:
-            rows = np.flatnonzero((kinds == kind) & there)
-            if rows.size:
-                value, std = self.table["value"][rows], self.table["error_std"][rows]
-                yield kind, error_ratio(before[:, rows], after[:, rows], value, std)
+        try:
+            found = desroziers(self.store, self.progress, self._last)
+        except DataError:  # every observation was left out
+            return {}
+        return dict(zip(found["kind"].values.tolist(), found["ratio"].values.tolist(), strict=True))

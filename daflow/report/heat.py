@@ -19,7 +19,7 @@ from daflow.report.wording import decimal, number
 
 ROWS: Final = 24
 WRITTEN: Final = 10
-"""Up to so many columns the numbers stand in their cells."""
+"""Up to so many columns, the numbers stand in their cells."""
 LEAST_SLICES: Final = 4
 """Fewer slices are no picture: the variables say it all."""
 MOST_COLUMNS: Final = 400
@@ -52,7 +52,7 @@ def group_misfits(groups: Sequence[str], found: Sequence[StepScores]) -> Picture
     left = len(groups) - len(order)
     note = f"the {len(order)} worst of {len(groups)}" if left else ""
     alt = f"Misfit by group and step. {groups[order[0]]}: latest {number(float(latest[order[0]]))}."
-    return Picture("Misfit by group and step", note, to_svg(figure, "groups", alt))
+    return Picture("Mean misfit per observation", note, to_svg(figure, "groups", alt))
 
 
 def slice_moves(updates: Sequence[StepUpdate]) -> Picture | None:

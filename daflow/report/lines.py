@@ -127,7 +127,7 @@ def error_ratios(ratios: Mapping[str, float]) -> Picture | None:
     axes.grid(visible=False, axis="y")
     note = f"{len(ratios) - len(names)} more are nearer to 1" if len(ratios) > len(names) else ""
     alt = "Errors of observations, diagnosed over assumed. " + _named(names, values)
-    return Picture("Errors of the observations", note, to_svg(figure, "ratios", alt))
+    return Picture("Diagnosed over assumed errors", note, to_svg(figure, "ratios", alt))
 
 
 def _noted(figures: Sequence[StepFigures], name: str) -> tuple[FloatArray, FloatArray]:

@@ -7,7 +7,6 @@ from typing import Final
 
 import numpy as np
 from matplotlib.axes import Axes
-from numpy.typing import NDArray
 
 from daflow.numerics.diagnostics.rank_histogram import divergence_from_uniform
 from daflow.numerics.diagnostics.scores import ADDED, Scores
@@ -19,6 +18,8 @@ from daflow.report.wording import count, number
 BARS: Final = 12
 """Bars of a rank histogram: ranks are put together until a bar can be expected to have `CASES`."""
 CASES: Final = 5
+RANGE: Final = 300.0
+"""A spread and an error of so much less than the largest are drawn at the edge."""
 CHANCE: Final = 1.645
 """Standard deviations that hold nine in ten."""
 
@@ -34,15 +35,18 @@ def rank_panels(found: Mapping[str, Sequence[Scores]]) -> list[Picture]:
     return [_histogram(name, counts[name], *bars[name], top) for name in found]
 
 
-def _together(counts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Add up histograms of as many ranks as most have: those of fewer members are left out."""
-    most = max(len(each) for each in counts)
-    return np.asarray(np.sum([each for each in counts if len(each) == most], axis=0))
+def _together(counts: Sequence[FloatArray]) -> FloatArray:
+    """Add up histograms of equally many ranks, those that have the most cases: members may be lost."""
+    cases: dict[int, float] = {}
+    for each in counts:
+        cases[len(each)] = cases.get(len(each), 0.0) + float(each.sum())
+    size = max(cases, key=lambda length: cases[length])
+    return np.asarray(np.sum([each for each in counts if len(each) == size], axis=0))
 
 
-def _bars(counts: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
+def _bars(counts: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return count over expectation of each bar, and each bar's share of the ranks."""
-    total = int(counts.sum())
+    total = round(float(counts.sum()))
     n_bars = max(2, min(BARS, len(counts), total // CASES))
     parts = np.array_split(counts, n_bars)
     shares = np.array([len(part) for part in parts]) / len(counts)
@@ -50,12 +54,10 @@ def _bars(counts: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
     return sums / (shares * total), shares
 
 
-def _histogram(
-    name: str, counts: NDArray[np.int64], ratio: FloatArray, shares: FloatArray, top: float
-) -> Picture:
-    total = int(counts.sum())
+def _histogram(name: str, counts: FloatArray, ratio: FloatArray, shares: FloatArray, top: float) -> Picture:
+    total = round(float(counts.sum()))
     edges = np.append(0.0, np.cumsum(shares))
-    figure, axes = canvas(3.6, 2.2)
+    figure, axes = canvas(4.2, 2.5)
     chance = CHANCE * np.sqrt((1 - shares) / (shares * total))
     axes.bar(
         edges[:-1], ratio, 0.94 * shares, align="edge", color=LIGHT.get(name, LIGHT["posterior"]), alpha=0.8
@@ -66,8 +68,11 @@ def _histogram(
     axes.axhline(1, color=LIGHT["ink"], linewidth=0.9, linestyle=(0, (5, 3)))
     axes.set_xlim(0, 1)
     axes.set_ylim(0, top)
-    axes.set_xticks([])
-    axes.set_xlabel("members above the truth  ←  rank of the truth  →  members below it")
+    axes.set_xticks([0, 1], ["lowest", "highest"])
+    lowest, highest = axes.get_xticklabels()
+    lowest.set_horizontalalignment("left")
+    highest.set_horizontalalignment("right")
+    axes.set_xlabel("rank of the truth among the members")
     axes.grid(visible=False, axis="x")
     axes.set_ylabel("count / expected")
     divergence = number(divergence_from_uniform(counts, added=ADDED), 2)
@@ -82,23 +87,27 @@ def spread_skill_panel(found: Mapping[str, Sequence[Scores]]) -> Picture:
 
     ``found`` is as for `rank_panels`: many scores are one point each, few ones a point a bin.
     """
-    figure, axes = canvas(3.6, 2.2)
-    low, high = np.inf, 0.0
-    told = []
-    for name, scores in found.items():
+    clouds = {name: _points(scores) for name, scores in found.items()}
+    there = np.concatenate([part for cloud in clouds.values() for part in cloud])
+    high = float(there.max()) or 1.0
+    low = max(float(there.min()), high / RANGE)
+    figure, axes = canvas(4.2, 2.5)
+    told, n_beyond = [], 0
+    for name, (expected, error) in clouds.items():
         colour = LIGHT.get(name, LIGHT["posterior"])
-        expected, error = _points(scores)
-        whole = _root_mean_square(scores)
-        axes.plot(expected, error, "o", color=colour, markersize=4, alpha=0.7)
+        whole = _root_mean_square(found[name])
+        axes.plot(
+            np.maximum(expected, low), np.maximum(error, low), "o", color=colour, markersize=4, alpha=0.7
+        )
         axes.plot([whole[0]], [whole[1]], "D", color=colour, markersize=7, markerfacecolor="none")
-        there = np.concatenate([expected, error])
-        low, high = min(low, float(there[there > 0].min(initial=np.inf))), max(high, float(there.max()))
+        n_beyond += int(np.count_nonzero((expected < low) | (error < low)))
         told.append(f"{name}: spread {number(whole[0])}, error {number(whole[1])}")
     _equal_axes(axes, low, high)
     axes.set_xlabel("error to expect from the spread")
     axes.set_ylabel("error of the mean")
+    note = "diamonds: all together" + (f"; {n_beyond} at the edge are smaller" if n_beyond else "")
     alt = f"Spread and error: {'; '.join(told)}."
-    return Picture("Spread and error", "diamonds: all together", to_svg(figure, "skill", alt))
+    return Picture("Spread and error", note, to_svg(figure, "skill", alt))
 
 
 def _points(scores: Sequence[Scores]) -> tuple[FloatArray, FloatArray]:
@@ -118,8 +127,6 @@ def _root_mean_square(scores: Sequence[Scores]) -> tuple[float, float]:
 
 
 def _equal_axes(axes: Axes, low: float, high: float) -> None:
-    if high <= 0 or not np.isfinite(low):
-        low, high = 0.5, 1.0
     ends = (low / 1.3, high * 1.3)
     axes.plot(ends, ends, color=LIGHT["ink"], linewidth=0.9, linestyle=(0, (5, 3)))
     if high > 5 * low:

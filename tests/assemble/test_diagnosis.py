@@ -16,7 +16,7 @@ from daflow.assemble.diagnosis import TOLD, diagnosis, diagnostics_of, rows_of
 from daflow.assemble.step_scores import Scoring
 from daflow.names import TRUTH, Phase
 from daflow.numerics.diagnostics.information import degrees_of_freedom_for_signal, innovation_chi_square
-from daflow.numerics.diagnostics.scores import error_ratio, scores_of
+from daflow.numerics.diagnostics.scores import scores_of
 from daflow.ports import Observations
 from daflow.records import Cycle
 from daflow.runs.facts import Progress
@@ -106,8 +106,8 @@ def test_that_figures_are_those_of_the_predictions(run, found):
             assert at["chi_square"] == pytest.approx(innovation_chi_square(predicted, value, std**2))
             assert at["dfs"] == pytest.approx(degrees_of_freedom_for_signal(predicted, std**2))
             assert at["alpha"] == 2.0
-    first, last = run.predicted(0).values, run.predicted(2).values
-    assert found["error_ratio"].item() == pytest.approx(error_ratio(first, last, value, std))
+    before, after = ((value - run.predicted(step).values.mean(axis=0)) / std for step in (0, 2))
+    assert found["error_ratio"].item() == pytest.approx(np.sqrt(max(np.mean(before * after), 0.0)))
 
 
 def test_that_scores_are_those_against_the_truth(run, found):

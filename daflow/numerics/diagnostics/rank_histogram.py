@@ -18,7 +18,7 @@ def ranks(ensemble: ArrayLike, truth: ArrayLike) -> IntArray:
     """Return how many members lie strictly below the truth (n,), from 0 to n_members.
 
     Laws: monotone maps of both change nothing; for a truth drawn like the members all ranks are as likely.
-    Members that equal the truth count as above it; where that is frequent (rain), draw among them.
+    Members that equal the truth count as above it; see `shared_rank_histogram` where that is frequent: rain.
 
     Parameters
     ----------
@@ -34,6 +34,28 @@ def rank_histogram(ensemble: ArrayLike, truth: ArrayLike) -> IntArray:
     """Return how many cases have each rank (n_members + 1,). Histograms of parts add up."""
     found = ranks(ensemble, truth)
     return np.bincount(found, minlength=len(np.asarray(ensemble)) + 1)
+
+
+def shared_rank_histogram(ensemble: ArrayLike, truth: ArrayLike) -> FloatArray:
+    """Return the histogram (n_members + 1,) that drawing among members that equal the truth has in the mean.
+
+    A case of which k members equal the truth adds 1 / (k + 1) to each of the ranks that it could have.
+    Laws: without equal members it is `rank_histogram`; its sum is n; histograms of parts add up.
+
+    Parameters
+    ----------
+    ensemble : (n_members, n)
+    truth : (n,)
+    """
+    members = finite_array("ensemble", ensemble, (None, None))
+    below = ranks(members, truth)
+    equal = np.count_nonzero(members == np.asarray(truth), axis=0)
+    steps = np.zeros(len(members) + 2)
+    share = 1.0 / (equal + 1)
+    np.add.at(steps, below, share)
+    np.add.at(steps, below + equal + 1, -share)
+    # What is left of a sum that should be 0 is rounding.
+    return np.maximum(np.cumsum(steps)[:-1], 0.0)
 
 
 def divergence_from_uniform(counts: ArrayLike, *, added: float = 0.0) -> float:

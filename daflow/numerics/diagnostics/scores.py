@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from daflow.errors import DataError
-from daflow.numerics.arrays.ensembles import ensemble_of, mean_of
+from daflow.numerics.arrays.ensembles import ensemble_of
 from daflow.numerics.arrays.validation import FloatArray, finite_array
 from daflow.numerics.diagnostics.crps import CrpsParts, crps_parts
-from daflow.numerics.diagnostics.rank_histogram import IntArray, divergence_from_uniform, rank_histogram
+from daflow.numerics.diagnostics.rank_histogram import divergence_from_uniform, shared_rank_histogram
 from daflow.numerics.diagnostics.spread_skill import SpreadSkill, rms_spread, rmse, spread_skill
-from daflow.numerics.obs_error.desroziers import desroziers_sums
 
 ADDED: Final = 0.5
 """What is added to each count of a rank histogram before its divergence: `divergence_from_uniform`."""
@@ -29,8 +28,9 @@ class Scores(NamedTuple):
     spread: float
     """Root mean variance times sqrt((n + 1) / n): what `rmse` is where the truth might be a member."""
     crps: CrpsParts
-    ranks: IntArray
-    """(n_members + 1,) how many cases have each rank of the truth among the members."""
+    ranks: FloatArray
+    """(n_members + 1,) how many cases have each rank of the truth among the members; members that equal it
+    share its ranks."""
     divergence: float
     """Kullback-Leibler, of the ranks from the uniform, with `ADDED` in each bin."""
     skill: SpreadSkill
@@ -59,7 +59,7 @@ def scores_of(predicted: ArrayLike, truth: ArrayLike, deviations: ArrayLike) -> 
     scale = _deviations(deviations)
     members = ensemble_of("predicted", predicted, scale.size) / scale
     true = finite_array("truth", truth, scale.shape) / scale
-    counts = rank_histogram(members, true)
+    counts = shared_rank_histogram(members, true)
     return Scores(
         rmse=rmse(members, true),
         spread=rms_spread(members) * float(np.sqrt(1 + 1 / len(members))),
@@ -90,28 +90,6 @@ def mean_misfits(
     sums, counts = (np.bincount(codes, each, n_groups) for each in (squares, np.ones(scale.size)))
     means: FloatArray = np.divide(sums, counts, out=np.full(n_groups, np.nan), where=counts > 0)
     return means
-
-
-def error_ratio(before: ArrayLike, after: ArrayLike, values: ArrayLike, deviations: ArrayLike) -> float:
-    """Return diagnosed over assumed standard deviation of the errors of some observations, taken together.
-
-    The observations are the cases of `daflow.numerics.obs_error.desroziers`: 1 where their errors are as
-    assumed, 0 where chance makes the diagnosed variance negative. Many observations are needed, and an
-    analysis that is near a linear one.
-
-    Parameters
-    ----------
-    before, after : (n_members, n_obs)
-        What members predict before and after the observations were used, once in all.
-    values, deviations : (n_obs,)
-    """
-    scale = _deviations(deviations)
-    departures = [
-        (np.asarray(values) - mean_of(ensemble_of("predicted", each, scale.size))) / scale
-        for each in (before, after)
-    ]
-    sums = desroziers_sums(*(each[:, np.newaxis] for each in departures))
-    return float(sums.std_ratio(np.ones(1))[0])
 
 
 def _deviations(deviations: ArrayLike) -> FloatArray:

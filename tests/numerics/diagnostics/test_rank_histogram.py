@@ -6,7 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daflow.errors import ConfigError, DataError
-from daflow.numerics.diagnostics.rank_histogram import divergence_from_uniform, rank_histogram, ranks
+from daflow.numerics.diagnostics.rank_histogram import (
+    divergence_from_uniform,
+    rank_histogram,
+    ranks,
+    shared_rank_histogram,
+)
 
 with np.load(Path(__file__).parents[2] / "golden" / "rank_kl.npz") as _arrays:
     GOLDEN = {key: _arrays[key] for key in _arrays.files}
@@ -53,3 +58,22 @@ def test_that_what_cannot_be_used_is_refused():
     for counts in ([0, 0], [-1, 2], []):
         with pytest.raises(DataError, match="counts"):
             divergence_from_uniform(counts)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.integers(1, 15))
+def test_that_members_that_equal_the_truth_share_its_ranks(seed, n_members, n):
+    rng = np.random.default_rng(seed)
+    members, truth = rng.integers(0, 3, (n_members, n)).astype(float), rng.integers(0, 3, n).astype(float)
+    expected = np.zeros(n_members + 1)
+    for case in range(n):
+        below = np.count_nonzero(members[:, case] < truth[case])
+        equal = np.count_nonzero(members[:, case] == truth[case])
+        expected[below : below + equal + 1] += 1 / (equal + 1)
+    np.testing.assert_allclose(shared_rank_histogram(members, truth), expected, atol=1e-12)
+    apart = members + 0.1 * rng.random((n_members, n)) + 0.01
+    np.testing.assert_allclose(shared_rank_histogram(apart, truth), rank_histogram(apart, truth), atol=1e-12)
+
+
+def test_that_rain_that_nobody_forecasts_and_that_does_not_fall_says_nothing():
+    assert divergence_from_uniform(shared_rank_histogram(np.zeros((9, 50)), np.zeros(50))) < 1e-12

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from daflow.errors import DataError
 from daflow.numerics.diagnostics.crps import crps
 from daflow.numerics.diagnostics.misfit import misfit_by_group
-from daflow.numerics.diagnostics.scores import error_ratio, mean_misfits, scores_of
+from daflow.numerics.diagnostics.scores import mean_misfits, scores_of
 
 drawn = given(st.integers(0, 2**32 - 1), st.integers(2, 9), st.integers(1, 30))
 
@@ -32,8 +32,8 @@ def test_that_scores_are_those_of_the_plain_formulas_in_units_of_the_errors(seed
     variance = np.mean(predicted.var(axis=0, ddof=1) / std**2)
     assert found.spread**2 == pytest.approx(variance * (n_members + 1) / n_members)
     assert found.crps.score == pytest.approx(np.mean(crps(predicted, truth) / std))
-    assert found.ranks.sum() == n_obs
-    assert found.ranks[0] == np.count_nonzero((predicted >= truth).all(axis=0))
+    assert found.ranks.sum() == pytest.approx(n_obs)
+    assert found.ranks[0] == pytest.approx(np.count_nonzero((predicted > truth).all(axis=0)), abs=1e-9)
     filled = (found.ranks + 0.5) / (found.ranks + 0.5).sum()
     assert found.divergence == pytest.approx(-np.mean(np.log(filled * filled.size)), abs=1e-12)
     for bins, whole in ((found.skill.spread, found.spread), (found.skill.error, found.rmse)):
@@ -47,7 +47,7 @@ def test_that_units_do_not_matter(seed, n_members, n_obs):
     units = 10.0 ** rng.integers(-3, 4, n_obs)
     found = scores_of(predicted * units, truth * units, std * units)
     expected = scores_of(predicted, truth, std)
-    np.testing.assert_array_equal(found.ranks, expected.ranks)
+    np.testing.assert_allclose(found.ranks, expected.ranks, atol=1e-12)
     assert (found.rmse, found.spread) == pytest.approx((expected.rmse, expected.spread))
     assert found.crps == pytest.approx(expected.crps)
 
@@ -63,24 +63,8 @@ def test_that_mean_misfits_are_those_by_group_in_one_pass(seed, n_members, n_obs
         assert found[code] == pytest.approx(expected.get(code, np.nan), nan_ok=True)
 
 
-@pytest.mark.parametrize("true", [0.5, 1.0, 2.0])
-def test_that_the_error_ratio_tells_by_how_much_errors_were_assumed_wrong(true):
-    # Independent scalars with the right prior, assumed error 1: E[d_a d_b] = true^2 + 1 over 2, for a gain of
-    # one half; the ratio points the right way and is right where the assumption is. 4000 cases: 0.03.
-    rng = np.random.default_rng(7)
-    n_obs, n_members = 4000, 80
-    states = rng.standard_normal((n_members + 1, n_obs))
-    values = states[-1] + true * rng.standard_normal(n_obs)
-    before = states[:-1]
-    mean = before.mean(axis=0)
-    after = before + 0.5 * (values - mean)
-    expected = np.sqrt((true**2 + 1) / 2)
-    assert error_ratio(before, after, values, np.ones(n_obs)) == pytest.approx(expected, rel=0.05)
-
-
-def test_that_a_perfect_analysis_of_nothing_is_zero_and_bad_deviations_are_refused():
-    before, values = np.array([[1.0], [3.0]]), np.array([4.0])
-    assert error_ratio(before, before + 3, values, [1.0]) == 0.0
-    for deviations in ([], [0.0], [-1.0], [np.nan]):
-        with pytest.raises(DataError):
-            scores_of(before[:, : len(deviations)], values[: len(deviations)], deviations)
+@pytest.mark.parametrize("deviations", [[], [0.0], [-1.0], [np.nan]])
+def test_that_errors_without_a_deviation_are_refused(deviations):
+    n = len(deviations)
+    with pytest.raises(DataError, match="deviation"):
+        scores_of(np.ones((3, n)), np.ones(n), deviations)
