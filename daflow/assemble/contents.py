@@ -11,6 +11,7 @@ import numpy as np
 from daflow.assemble.cycle_scores import cycle_scores
 from daflow.assemble.diagnosis import diagnostics_of
 from daflow.assemble.folder import RunFolder
+from daflow.assemble.inflations import inflations_told
 from daflow.assemble.methods import starts_from_prior, summary_of
 from daflow.assemble.quality import told
 from daflow.assemble.shown import shown
@@ -158,6 +159,7 @@ def _summary(run: RunFolder) -> dict[str, str]:
         "model": workflow.model.kind,
         "method": summary_of(workflow),
         "localization": workflow.localization.kind,
+        "inflation": inflations_told(workflow) or "none",
         "seed": str(workflow.seed),
         "state": f"{layout.n_state:,} numbers in {layout.n_slices} slices, {layout.dtype}",
         "variables": ", ".join(workflow.parameters),

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daflow.assemble.cycles import cycles_of, observed_at
+from daflow.assemble.kinds import Kind
 from daflow.assemble.localities import locality_of
 from daflow.config.inflation import (
     AdaptiveInflation,
@@ -43,9 +44,6 @@ from daflow.numerics.inflation.adaptive import InflationEstimate
 from daflow.numerics.localization.distance import Rules, taper_by_kind
 from daflow.ports import Method, Observations, ObservationTable
 
-RESTARTING: Final = frozenset({"ies", "enrml"})
-"""Kinds of method whose updates start from the members of an earlier step than the one that was forecast."""
-
 
 def inflated(workflow: Workflow, method: Method, observations: Observations) -> Method:
     """Return the method with the inflations of the workflow; itself where there are none.
@@ -53,26 +51,25 @@ def inflated(workflow: Workflow, method: Method, observations: Observations) -> 
     Raises
     ------
     daflow.errors.InputError
-        The inflations do not go with the rest of the workflow.
+        The observations cannot be used.
     """
     many = inflations_of(workflow.inflation)
     if not many:
         return method
-    check_inflation(workflow, method.n_steps)
     before = [_PRIOR[type(one)](one, workflow, observations) for one in many if acts_before(one)]
     after = tuple(_POSTERIOR[type(one)](one, workflow) for one in many if not acts_before(one))
     return inflated_method(method, before[0] if before else None, after)
 
 
-def check_inflation(workflow: Workflow, n_steps: int) -> None:
+def check_inflation(kind: Kind, workflow: Workflow) -> None:
     """See that the inflations go with the other sections, before anything is observed.
 
     Parameters
     ----------
+    kind
+        That of the method.
     workflow
         The workflow.
-    n_steps
-        How many updates its method makes at most.
 
     Raises
     ------
@@ -80,7 +77,7 @@ def check_inflation(workflow: Workflow, n_steps: int) -> None:
         They do not.
     """
     many = inflations_of(workflow.inflation)
-    if many and workflow.method.kind in RESTARTING:
+    if many and kind.starts_from_prior:
         raise CombinationError(
             f"method.kind {workflow.method.kind} starts each update from the prior, which nothing may widen",
             got=f"inflation: {', '.join(one.kind for one in many)}",
@@ -89,9 +86,17 @@ def check_inflation(workflow: Workflow, n_steps: int) -> None:
         )
     for one in many:
         if isinstance(one, AdaptiveInflation | SpatialInflation):
-            _see_that_observations_are_new(one, workflow, n_steps)
+            _see_that_observations_are_new(one, workflow, kind.n_steps(workflow))
         if isinstance(one, SpatialInflation):
             _see_that_places_tell(workflow)
+
+
+def inflations_told(workflow: Workflow) -> str:
+    """Return in a line which inflations there are; empty where there are none."""
+    return ", ".join(
+        f"{one.kind} of the {'prior' if acts_before(one) else 'posterior'}"
+        for one in inflations_of(workflow.inflation)
+    )
 
 
 def _see_that_observations_are_new(

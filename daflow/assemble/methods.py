@@ -37,6 +37,7 @@ def _fitted(workflow: Workflow, observations: Observations) -> Method:
     """Return the method, fitted to observations all of which are used."""
     kind = KINDS[workflow.method.kind]
     check_localization(kind, workflow)
+    check_inflation(kind, workflow)
     method = inflated(workflow, kind.make(workflow, observations), observations)
 
     def observed(step: int) -> Observed:
@@ -58,7 +59,7 @@ def check_method(workflow: Workflow) -> None:
     _check_cycling(workflow)
     KINDS[workflow.method.kind].check(workflow)
     check_localization(KINDS[workflow.method.kind], workflow)
-    check_inflation(workflow, n_steps_of(workflow))
+    check_inflation(KINDS[workflow.method.kind], workflow)
 
 
 def _check_cycling(workflow: Workflow) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from daflow.assemble.folder import look_at
+from daflow.assemble.inflations import inflations_told
 from daflow.assemble.methods import ends_by_itself, n_steps_of
 from daflow.assemble.quality import notes_of
 from daflow.config.observations import FileObservations
@@ -95,6 +96,8 @@ def preview(workflow: Workflow) -> Preview:
 def _notes(workflow: Workflow) -> tuple[str, ...]:
     # What a method that ends by itself will come to is not known before it has.
     most = (MOST,) if ends_by_itself(workflow) else ()
+    if inflations := inflations_told(workflow):
+        most = (*most, f"inflation: {inflations}")
     if not isinstance(workflow.observations, FileObservations):
         return most
     return (*most, *notes_of(workflow, read_observations(workflow.observations)))

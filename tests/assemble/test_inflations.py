@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from daflow.assemble.inflations import RESTARTING, check_inflation, inflated
+from daflow.assemble.inflations import check_inflation, inflated, inflations_told
 from daflow.assemble.methods import KINDS, check_method, method_of, n_steps_of
+from daflow.assemble.preview import _notes
 from daflow.config.load import workflow_from
 from daflow.errors import CombinationError
 from daflow.methods import EsMda
@@ -163,13 +164,7 @@ REFUSED = {
 def test_that_what_cannot_be_right_is_refused_before_anything_is_observed(case):
     refused, said = REFUSED[case]
     with pytest.raises(CombinationError, match=said):
-        check_inflation(refused, n_steps_of(refused))
-    with pytest.raises(CombinationError, match=said):
-        inflated(refused, EsMda((1.0,) * n_steps_of(refused), *_given()), OBSERVED)
-
-
-def _given():
-    return TABLE["value"], DiagonalCovariance(TABLE["error_std"] ** 2), 9
+        check_inflation(KINDS[refused.method.kind], refused)
 
 
 def test_that_one_update_may_adapt_its_inflation():
@@ -184,13 +179,20 @@ def test_that_exactly_the_methods_that_start_from_an_earlier_prior_are_refused(k
     if "none" not in KINDS[kind].localizations:
         sections["localization"] = DISTANCE | {"tapers": min(KINDS[kind].localizations)}
     made, plain = smoother(WIDER, **sections), method_of(smoother("none", **sections), OBSERVED)
-    restarts = any(plain.base(step) != step for step in range(plain.n_steps))
-    assert restarts == (kind in RESTARTING)
-    if restarts:
-        with pytest.raises(CombinationError, match="starts each update from the prior"):
-            check_method(made)
+    if any(plain.base(step) != step for step in range(plain.n_steps)):
+        for refuses in (check_method, lambda workflow: method_of(workflow, OBSERVED)):
+            with pytest.raises(CombinationError, match="starts each update from the prior"):
+                refuses(made)
     else:
         check_method(made)
+
+
+def test_that_inflations_are_told_in_a_line():
+    assert inflations_told(smoother("none")) == ""
+    many = [{"kind": "adaptive"}, RTPS, WIDER | {"on": "posterior"}]
+    told = "adaptive of the prior, relaxation of the posterior, multiplicative of the posterior"
+    assert inflations_told(smoother(many)) == told
+    assert f"inflation: {told}" in _notes(smoother(many))
 
 
 def test_that_the_method_of_a_workflow_is_inflated():
