@@ -28,6 +28,8 @@ from daflow.records import Cycle
 
 PREFIX: Final = "checked."
 """What the names of the arrays begin with that are kept beside those of the method inside."""
+RULES: Final = PREFIX + "rules"
+"""By what was judged: a branch with other settings judges anew at its first step."""
 WHERE: Final = PREFIX + "where."
 """What those begin with that say where the numbers of a slice lie."""
 GAP: Final = 1024
@@ -101,7 +103,8 @@ class Checked:
         kept: dict[str, NDArray[Any]] = {}
         if verdict is not None:
             figures = verdict.figures()
-            kept = {PREFIX + "flags": verdict.flags, PREFIX + "scale": verdict.scale}
+            rules = {} if self.judge is None else {RULES: self.judge.rules}
+            kept = {PREFIX + "flags": verdict.flags, PREFIX + "scale": verdict.scale, **rules}
             if not verdict.kept.size:
                 return Prepared({**_inner(given.before), **self._nothing_left(verdict, kept)}, figures)
         fitted, scale = self._fitted(given.step, kept), verdict and verdict.scale
@@ -138,7 +141,7 @@ class Checked:
         if self.judge is None:
             return None
         rows, n_members = self._rows(given.step), len(given.members)
-        if self.cycles or given.step == 0:
+        if self.cycles or not np.array_equal(given.before.get(RULES, ()), self.judge.rules):
             return self.judge.first(given.predicted, n_members, rows)
         before = Verdict(given.before[PREFIX + "flags"], given.before[PREFIX + "scale"])
         return self.judge.later(given.predicted, n_members, rows, before)

@@ -15,6 +15,8 @@ from daflow.ports import BlockReader, FloatArray
 USED, BACKGROUND, OUTLIER, MISSING = range(4)
 FLAGS: Final = ("used", "background", "outlier", "missing")
 """What the numbers mean that observations are flagged with."""
+ACTIONS: Final = ("flag", "drop", "inflate")
+"""What may be done about an observation that is beyond a threshold."""
 WINDOW_NUMBERS: Final = 2**22
 """Numbers that are read at once."""
 
@@ -49,10 +51,11 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A threshold, and what is done about an observation beyond it: flag, drop or inflate."""
+    """A threshold, and what is done about an observation beyond it."""
 
     threshold: float
     action: str
+    """One of `ACTIONS`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +79,13 @@ class Judge:
     kinds: NDArray[np.int64]
     background: Check | None = None
     outliers: Check | None = None
+
+    @property
+    def rules(self) -> FloatArray:
+        """What tells judges apart that judge the same observations: thresholds and actions, by number."""
+        checks = (self.background, self.outliers)
+        pairs = [(c.threshold, ACTIONS.index(c.action)) if c else (0.0, 0) for c in checks]
+        return np.array(pairs, dtype=np.float64).ravel()
 
     def first(self, predicted: BlockReader, n_members: int, rows: range) -> Verdict:
         """Return what the first predictions of some observations say, all checks made.

@@ -54,6 +54,12 @@ TOUCHES = {
     "model.together=25": set(),
     "model.n_times=2": {TRUTH, FORECAST, PREPARE, UPDATE},
     "observations.error.default.absolute=2.0": {TRUTH, FORECAST, PREPARE, UPDATE},
+    "observations.background_check={threshold: 4}": {PREPARE, UPDATE},
+    "observations.background_check=null": set(),
+    "observations.outliers={action: flag}": {PREPARE, UPDATE},
+    "observations.super_obs={box: {x: 2}}": {PREPARE, UPDATE},
+    "policy.missing_predictions=drop_observations": FORECAST_ON,
+    "policy.missing_predictions=invalid": set(),
     "method.inversion=exact_lstsq": {PREPARE, UPDATE},
     "method.alphas={ratio: 2}": {PREPARE, UPDATE},
     "localization.lengths.x=3.0": {PREPARE, UPDATE},
@@ -100,3 +106,22 @@ def test_that_more_steps_leave_the_keys_of_the_first_ones_as_they_were(tmp_path)
     few, many = keys_of(tmp_path, steps=2), keys_of(tmp_path, steps=5)
     assert all(many[stage] == key for stage, key in few.items())
     assert np.setdiff1d(sorted(map(str, many)), sorted(map(str, few))).size == 9
+
+
+FILE = {
+    "observations.thinning={box: {x: 2}}": {TRUTH, *FORECAST_ON},
+    "observations.thinning=null": set(),
+    "observations.error.recondition={way: ridge_shift, number: 1}": {TRUTH, *FORECAST_ON},
+    "observations.error.recondition=null": set(),
+    "observations.background_check={}": {PREPARE, UPDATE},
+}
+
+
+@pytest.mark.parametrize(("setting", "touched"), FILE.items())
+def test_that_what_is_done_when_a_file_is_read_touches_the_forecasts_of_it(tmp_path, setting, touched):
+    path = tmp_path / "workflow.yaml"
+    twin = "{kind: twin, error: {default: {absolute: 1}}}"
+    path.write_text(WORKFLOW.replace(twin, "{kind: file, path: o.csv, error: {kind: dense, file: r.npy}}"))
+    before, after = (stage_keys(load_workflow(path, each), 1) for each in ([], [setting]))
+    changed = {stage for stage, key in after.items() if key != before[stage] and stage[1] == 0}
+    assert changed == touched

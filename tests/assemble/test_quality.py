@@ -286,3 +286,18 @@ def test_that_the_report_s_words_say_what_changed_and_when():
     assert list(told_flags([outcome(0)])) == []
     assert flags_of(None, 2).tolist() == ["used", "used"]
     assert scale_of({}, 2).tolist() == [1.0, 1.0]
+
+
+def test_that_other_checks_from_a_later_step_on_look_at_that_step_s_forecast():
+    plain, checked, other = (
+        method_of(workflow("es_mda", each), observed())
+        for each in ({}, CHECK, {"background_check": {"threshold": 0.4}})
+    )
+    _, anew = steps(other)
+    assert 1 < anew.figures["obs_left_out"] < N_OBS
+    for before in (plain, checked):
+        run = InSlices(before, POINTS)
+        posterior, _ = run.step(0, PRIOR, PREDICTED)
+        for after, n_dropped in ((checked, 1), (other, anew.figures["obs_left_out"])):
+            goes_on = InSlices(after, POINTS, before=run.before)
+            assert goes_on.step(1, posterior, PREDICTED)[1].figures["obs_left_out"] == n_dropped
