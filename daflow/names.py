@@ -63,3 +63,4 @@ class Purpose(IntEnum):
     INFLATION = 5
     LOCALIZATION = 6
     ROTATION = 7
+    SYNTHETIC_MEMBERS = 8
