@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from pathlib import Path
 from typing import Final
@@ -18,7 +18,7 @@ from daflow.assemble.branching import (
     store_for,
 )
 from daflow.assemble.folder import RunFolder, open_folder
-from daflow.errors import DataError
+from daflow.errors import DaflowError, DataError
 from daflow.execution.change import MOVED_IN_SPREAD, SPREAD_AFTER, SPREAD_BEFORE
 from daflow.execution.workbench import factors_of
 from daflow.methods.diagnosed import CHI_SQUARE, SIGNAL
@@ -27,6 +27,7 @@ from daflow.numerics.diagnostics.crps import crps
 from daflow.numerics.inversion.global_update import transform_members
 from daflow.ports import FloatArray, Store
 from daflow.records import Outcome
+from daflow.report import ReportContents
 from daflow.report.analyses import AnalysisFigures, save_comparison
 from daflow.runs.decide import BEFORE_ANALYSIS
 from daflow.runs.facts import Progress, fold
@@ -75,6 +76,19 @@ def compare(run: RunFolder, step: int | None = None) -> list[AnalysisFigures]:
         rows += [theirs.figures(before)] if theirs.outcomes else []
         rows += [_Analysis(branches[n], n, each).figures(before) for n in branches if at[n] == each]
     return rows
+
+
+def with_analyses(contents: ReportContents, run: RunFolder) -> ReportContents:
+    """Return what a run's report tells, with what its branches made of its forecasts if it has any.
+
+    A branch that cannot be read does not cost the report.
+    """
+    if not branch_folders(run):
+        return contents
+    try:
+        return replace(contents, analyses=compare(run))
+    except DaflowError as error:
+        return replace(contents, notes=[*contents.notes, f"The branches cannot be compared: {error.what}"])
 
 
 def draw(run: RunFolder, rows: Sequence[AnalysisFigures]) -> list[Path]:

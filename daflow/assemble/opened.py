@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from daflow.assemble.branching import branch_folders, plan_for, store_for
+from daflow.assemble.comparison import with_analyses
 from daflow.assemble.contents import outcomes_of, report_contents
 from daflow.assemble.diagnosis import diagnosis
 from daflow.assemble.folder import RunFolder, make_run, open_folder
@@ -268,7 +269,7 @@ class Run:
         self._check_observed()
         target = self.folder / "report.html" if path is None else path
         contents = report_contents(self._made, self._plan, self._store, self._progress(), self.status())
-        return write_report(contents, target)
+        return write_report(with_analyses(contents, self._made), target)
 
     def _progress(self) -> Progress:
         return fold(read_journal(self._made.journal))

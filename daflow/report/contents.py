@@ -10,6 +10,7 @@ import numpy as np
 from daflow.errors import DataError
 from daflow.names import Phase, Status
 from daflow.ports import FloatArray, ObservationTable
+from daflow.report.analyses import AnalysisFigures
 from daflow.report.cycles import CycleScores
 from daflow.report.steps import Diagnostics
 
@@ -175,6 +176,8 @@ class ReportContents:
     cycles
         One an update of a filter, in order; ``predictions`` are then one: what the forecast of each cycle
         predicts of its own observations.
+    analyses
+        What the run and its branches made of the same forecasts.
 
     Raises
     ------
@@ -199,6 +202,7 @@ class ReportContents:
     notes: Sequence[str] = ()
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
     cycles: Sequence[CycleScores] = ()
+    analyses: Sequence[AnalysisFigures] = ()
 
     def __post_init__(self) -> None:
         _check_observations(self.observations)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import daflow
 from daflow.assemble import launch
 from daflow.assemble.comparison import THE_RUN, compare, draw
 from daflow.assemble.folder import open_folder
@@ -138,3 +139,17 @@ def test_that_there_has_to_be_something_to_compare(compared, tmp_path):
         compare(made, 2)
     with pytest.raises(DataError, match="no branches"):
         compare(open_folder(branches["local"].folder))
+
+
+def test_that_the_report_shows_branches_and_one_that_is_damaged_does_not_cost_it(compared, tmp_path):
+    made = compared[-1]
+    page = daflow.open_run(made.folder).report(tmp_path / "page.html").read_text()
+    assert 'id="analyses"' in page
+    assert "once @0" in page
+    folder = shutil.copytree(made.folder, tmp_path / "run")
+    (folder / "branches" / "once" / "resolved.json").write_text("{")
+    page = daflow.open_run(folder).report().read_text()
+    assert 'id="analyses"' not in page
+    assert "The branches cannot be compared" in page
+    alone = daflow.open_run(made.folder / "branches" / "once").report(tmp_path / "alone.html").read_text()
+    assert 'id="analyses"' not in alone
