@@ -15,7 +15,7 @@ from daflow.config.schema import Workflow
 from daflow.errors import CombinationError, DataError
 from daflow.inputs.observations import covariance_of
 from daflow.methods.observed import Observed
-from daflow.ports import FloatArray, Observations, ObservationTable
+from daflow.ports import Arrays, FloatArray, Observations, ObservationTable
 from daflow.records import Cycle
 
 SAME: Final = 1e-9
@@ -116,12 +116,13 @@ def observed_at(workflow: Workflow, observations: Observations) -> Callable[[int
         return lambda _: everything
     if observations.error:
         covariance_of(observations)  # what is wrong with any of it is told now
-    parts = tuple(_parts(observations, cycles))
+    errors = _errors(observations.error, cycles)
 
     def observed(step: int) -> Observed:
-        cycle = cycles[step]
-        numbers = None if observations.numbers is None else observations.numbers[cycle.first : cycle.last]
-        return Observed(values[cycle.first : cycle.last], covariance_of(parts[step]), numbers)
+        rows = slice(cycles[step].first, cycles[step].last)
+        table = {name: column[rows] for name, column in observations.table.items()}
+        numbers = None if observations.numbers is None else observations.numbers[rows]
+        return Observed(values[rows], covariance_of(Observations(table, errors[step])), numbers)
 
     return observed
 
@@ -155,34 +156,25 @@ def _stops(cycling: CyclingSettings, times: FloatArray) -> FloatArray:
     return stops
 
 
-def _parts(observations: Observations, cycles: Sequence[Cycle]) -> Iterator[Observations]:
-    """Yield each cycle's observations, with the errors that are theirs alone."""
-    error, table = observations.error, observations.table
-    if error and len(cycles) == 1:
-        yield observations
-        return
-    errors: Iterator[dict[str, NDArray[np.generic]]]
+def _errors(error: Arrays, cycles: Sequence[Cycle]) -> Sequence[Arrays]:
+    """Return what `daflow.ports.Observations.error` is of each cycle's observations alone."""
+    if len(cycles) == 1 or not error:
+        return [error] * len(cycles)
     if "blocks" in error:
-        errors = _blocks(error["blocks"], error["block_sizes"], cycles)
-    elif "matrix" in error:
-        errors = _matrices(error["matrix"], cycles)
-    elif error:
-        raise CombinationError(
-            "cycling: errors with common causes make the cycles depend on each other",
-            got="observations.error.kind: low_rank",
-            allowed="diagonal, or block with every block within a cycle",
-            do="set observations.error.kind: diagonal, or a window that holds all observations",
-        )
-    else:
-        errors = ({} for _ in cycles)
-    for cycle, own in zip(cycles, errors, strict=True):
-        rows = slice(cycle.first, cycle.last)
-        yield Observations({name: column[rows] for name, column in table.items()}, own)
+        return list(_blocks(error["blocks"], error["block_sizes"], cycles))
+    if "matrix" in error:
+        return list(_matrices(error["matrix"], cycles))
+    raise CombinationError(
+        "cycling: errors with common causes make the cycles depend on each other",
+        got="observations.error.kind: low_rank",
+        allowed="diagonal, or block with every block within a cycle",
+        do="set observations.error.kind: diagonal, or a window that holds all observations",
+    )
 
 
 def _blocks(
     flat: NDArray[np.generic], sizes: NDArray[np.generic], cycles: Sequence[Cycle]
-) -> Iterator[dict[str, NDArray[np.generic]]]:
+) -> Iterator[Arrays]:
     lengths = np.asarray(sizes, dtype=np.int64)
     stops = np.cumsum(lengths)
     ends = np.array([cycle.last for cycle in cycles])
@@ -202,9 +194,7 @@ def _blocks(
         yield {"blocks": flat[places[first] : places[last]], "block_sizes": sizes[first:last]}
 
 
-def _matrices(
-    matrix: NDArray[np.generic], cycles: Sequence[Cycle]
-) -> Iterator[dict[str, NDArray[np.generic]]]:
+def _matrices(matrix: NDArray[np.generic], cycles: Sequence[Cycle]) -> Iterator[Arrays]:
     for number, cycle in enumerate(cycles):
         rows = matrix[cycle.first : cycle.last]
         if rows[:, : cycle.first].any() or rows[:, cycle.last :].any():

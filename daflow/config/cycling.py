@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from pydantic import Field
@@ -18,6 +18,8 @@ ADVANCING: Final = (
     "quasigeostrophic",
 )
 """The kinds of built-in models that can carry a state from one time to another."""
+TIME: Final = "time"
+"""What an opened state calls its time."""
 
 
 class CyclingSettings(Section):
@@ -37,21 +39,23 @@ class CyclingSettings(Section):
     )
 
 
-def of_cycling(cycling: CyclingSettings | None, model: Section) -> Iterator[Problem]:
-    """Yield what is wrong with a model that is to carry a state through the cycles."""
-    kind = getattr(model, "kind", "")
-    if cycling is None:
-        if isinstance(model, CallableSettings) and model.advance is not None:
-            yield Problem(
-                "model.advance", "is called in cycles only: add the section 'cycling'", model.advance, "null"
-            )
-        return
+def of_cycling(
+    cycling: CyclingSettings | None, model: Section, parameters: Collection[str]
+) -> Iterator[Problem]:
+    """Yield what is wrong with a model that is to carry a state, or is not, or with a state's variables."""
+    kind, function = getattr(model, "kind", ""), "'module:function'"
+    if cycling is not None and TIME in parameters:
+        what = f"the name {TIME!r} belongs to a coordinate of every state: choose another"
+        yield Problem(f"parameters.{TIME}", what)
     if isinstance(model, CallableSettings):
-        if model.advance is None:
+        if cycling is None and model.function is None:
+            yield Problem("model.function", "the forward model is missing", "null", function)
+        if cycling is None and model.advance is not None:
+            what = "is called in cycles only: add the section 'cycling'"
+            yield Problem("model.advance", what, model.advance, "null")
+        if cycling is not None and model.advance is None:
             what = "'cycling' needs a function that carries the state from one time to another"
-            yield Problem(
-                "model.advance", what, "null", "'module:function', which returns state, predictions"
-            )
-    elif kind not in ADVANCING:
+            yield Problem("model.advance", what, "null", f"{function}, which returns state and predictions")
+    elif cycling is not None and kind not in ADVANCING:
         allowed = f"{', '.join(ADVANCING)}; or callable with 'advance'"
         yield Problem("model.kind", "this model cannot carry a state through cycles", kind, allowed)

@@ -53,14 +53,17 @@ class CallableSettings(Section):
     """A Python function of the user's is the forward model."""
 
     kind: Literal["callable"] = Field(default="callable", description="A Python function.")
-    function: FunctionName = Field(description="The forward model, as 'module:function'.")
+    function: FunctionName | None = Field(
+        default=None,
+        description="The forward model, as 'module:function'. Only a run with 'cycling' does without it.",
+    )
     advance: FunctionName | None = Field(
         default=None,
         description="For runs with 'cycling': 'module:function', called as advance(state, observations, "
         "start, stop). It gets the state at the time 'start' (variable -> array) and the observations of one "
         "cycle, and returns a pair: the state at the time 'stop' (variable -> array; one that is left out "
         "stays as it is) and the predictions, one an observation in the table's order, each at its own time. "
-        "It may name the same keywords as 'function', which is then not called.",
+        "It may name the keywords that 'function' may, which is then not called.",
     )
     arguments: dict[str, Any] = Field(
         default_factory=dict, description="Passed to the function as keywords, in the function's own units."

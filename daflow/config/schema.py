@@ -97,7 +97,7 @@ class Workflow(Section):
                 *checks.of_ensemble(self.ensemble, self.policy, self.parameters),
                 *checks.of_truth(self.observations, self.ensemble, self.parameters),
                 *checks.of_localization(self.localization, self.parameters, self.grids),
-                *of_cycling(self.cycling, self.model),
+                *of_cycling(self.cycling, self.model, self.parameters),
                 *of_inflation(self.inflation, tuple(self.parameters)),
                 *checks.of_timeout(self.policy, self.execution, self.model.kind),
             ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable as Calling
 from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -46,18 +46,8 @@ class Callable:
 
     def __init__(self, settings: CallableSettings) -> None:
         self.settings = settings
-        key = "model.function"
-        self._function = load_function(settings.function, settings.folder, key)
-        self._passed = accepted_keywords(
-            self._function, positional=2, offered=OFFERED, asked=settings.arguments, key=key
-        )
-        self._advance = None
-        if settings.advance is not None:
-            key = "model.advance"
-            self._advance = load_function(settings.advance, settings.folder, key)
-            self._passed_on = accepted_keywords(
-                self._advance, positional=4, offered=OFFERED, asked=settings.arguments, key=key
-            )
+        self._forecast = _loaded(settings, settings.function, "model.function", 2)
+        self._advance = _loaded(settings, settings.advance, "model.advance", 4)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel as settings: the function is imported where it arrives."""
@@ -74,14 +64,11 @@ class Callable:
         ``given.work_dir`` is gone afterwards unless the settings keep it; a function that does not ask for
         one has none.
         """
-        keywords = {name: getattr(given, name) for name in self._passed} | self.settings.arguments
-        name = self.settings.function
         return self._called(
+            self._forecast,
             given,
-            name,
-            keywords,
-            lambda: self._function(given.parameters, given.observations, **keywords),
-            lambda answer: checked_predictions(answer, given.observations, name),
+            (given.parameters, given.observations),
+            lambda answer, name: checked_predictions(answer, given.observations, name),
         )
 
     def advance(self, given: MemberInput, start: float, stop: float) -> Advanced:
@@ -94,36 +81,57 @@ class Callable:
         daflow.errors.OutputInvalid
             It returned something else than a state and predictions.
         """
-        function, name = self._advance, self.settings.advance
-        if function is None or name is None:
-            raise ConfigError(
-                "model.advance: 'cycling' needs a function that carries the state from one time to another",
-                do="name it as 'module:function'",
-            )
-        keywords = {name: getattr(given, name) for name in self._passed_on} | self.settings.arguments
         return self._called(
+            self._advance,
             given,
-            name,
-            keywords,
-            lambda: function(given.parameters, given.observations, start, stop, **keywords),
-            lambda answer: _checked_advance(answer, given, name),
+            (given.parameters, given.observations, start, stop),
+            lambda answer, name: _checked_advance(answer, given, name),
         )
 
     def _called(
         self,
+        function: Loaded | None,
         given: MemberInput,
-        name: str,
-        keywords: Mapping[str, Any],
-        call: Calling[[], object],
-        check: Calling[[object], Answer],
+        arguments: tuple[object, ...],
+        check: Calling[[object, str], Answer],
     ) -> Answer:
         """Return what a function of the user's answers, once it is checked."""
+        if function is None:
+            raise ConfigError(
+                "model: the function that is to be called is not named",
+                got="null",
+                allowed="'module:function'",
+                do="name model.advance for a run with 'cycling', model.function for one without",
+            )
+        keywords = {name: getattr(given, name) for name in function.passed} | self.settings.arguments
         # Folders are made when they are asked for: most functions are done before two of them are.
         kept = (
             attempt_directory(given.work_dir, self.settings.keep) if "work_dir" in keywords else nullcontext()
         )
         with kept:
-            return check(call_for_member(call, name, lambda: given.log_dir))
+            answer = call_for_member(
+                lambda: function.call(*arguments, **keywords), function.name, lambda: given.log_dir
+            )
+            return check(answer, function.name)
+
+
+class Loaded(NamedTuple):
+    """A function of the user's."""
+
+    name: str
+    call: Calling[..., object]
+    passed: tuple[str, ...]
+    """The keywords that it takes of those on offer."""
+
+
+def _loaded(settings: CallableSettings, name: str | None, key: str, positional: int) -> Loaded | None:
+    if name is None:
+        return None
+    call = load_function(name, settings.folder, key)
+    passed = accepted_keywords(
+        call, positional=positional, offered=OFFERED, asked=settings.arguments, key=key
+    )
+    return Loaded(name, call, passed)
 
 
 def _checked_advance(answer: object, given: MemberInput, name: str) -> Advanced:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from daflow.assemble.build import plan_of
 from daflow.assemble.cycles import cycles_of, in_cycles, observed_at, table_in_cycles
 from daflow.assemble.folder import look_at
+from daflow.assemble.keys import stage_keys
 from daflow.config.load import workflow_from
 from daflow.errors import CombinationError, ConfigError, DataError
 from daflow.names import Phase
@@ -76,6 +77,22 @@ def test_that_a_time_at_the_end_of_a_window_belongs_to_it_whatever_the_rounding(
         cycles = cycles_of(workflow, observed(times).table)
         assert {cycle.last - cycle.first for cycle in cycles[:-1]} == {n_each}
     assert len(cycles_of(cycling(), observed([0.3, 0.1 + 0.2, 0.4]).table)) == 2
+
+
+def test_that_a_callable_model_needs_no_forecast_where_it_goes_from_cycle_to_cycle():
+    workflow = workflow_from(BARE | {"model": {"kind": "callable", "advance": "m:a"}, "cycling": {}})
+    assert workflow.model.function is None
+
+
+def test_that_the_section_changes_the_keys_of_what_depends_on_observations_and_is_no_part_of_other_keys():
+    def keys(**more):
+        return stage_keys(workflow_from(BARE | {"method": {"kind": "etkf"}} | more), 3)
+
+    without, plain, other = keys(), keys(cycling={}), keys(cycling={"window": 0.1})
+    assert keys(cycling=None) == without
+    for first, second in ((without, plain), (plain, other), (without, other)):
+        same = {stage for stage in first if first[stage] == second[stage]}
+        assert same == {(Phase.PRIOR, 0), (Phase.COORDINATES, 0)}
 
 
 def test_that_a_window_without_observations_is_passed_over():
@@ -176,6 +193,13 @@ def test_that_errors_that_cannot_be_used_are_told_before_any_cycle_is():
         ),
         ({"kind": "callable", "function": "m:f"}, {"cycling": {}}, r"model\.advance"),
         ({"kind": "callable", "function": "m:f", "advance": "m:a"}, {}, r"model\.advance(.|\n)*cycling"),
+        ({"kind": "callable", "advance": "m:a"}, {}, r"model\.function"),
+        ({"kind": "callable"}, {}, r"model\.function"),
+        (
+            {"kind": "lorenz96", "n": 6, "variable": "time"},
+            {"cycling": {}, "parameters": {"time": BARE["parameters"]["x"]}},
+            r"parameters\.time",
+        ),
         ({"kind": "lorenz96", "n": 6}, {"cycling": {"window": 0}}, r"cycling\.window"),
         ({"kind": "lorenz96", "n": 6}, {"cycling": {"start": float("nan")}}, r"cycling\.start"),
         ({"kind": "lorenz96", "n": 6}, {"cycling": {"windows": 1.0}}, r"cycling(.|\n)*window"),
