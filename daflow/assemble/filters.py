@@ -11,6 +11,7 @@ import numpy as np
 from daflow.assemble.cycles import cycles_of, observed_at
 from daflow.assemble.kinds import BY_DISTANCE, EVERY_LOCALIZATION, Kind
 from daflow.assemble.localities import locality_of, network_of
+from daflow.assemble.shrinkage import check_shrinkage, shrinkage_filter
 from daflow.config.filters import EnkfNSettings, EnkfSettings, EtkfSettings, GainInflatedEnkfSettings
 from daflow.config.localization import DistanceLocalization, NoLocalization, for_kinds
 from daflow.config.observations import BlockError, DenseError, LowRankError
@@ -157,6 +158,12 @@ def _letkf(workflow: Workflow, observations: Observations) -> Method:
     return LocalTransformFilter(steps.observed, len(steps), steps.localities(workflow))
 
 
+def _shrinkage(workflow: Workflow, observations: Observations) -> Method:
+    check_shrinkage(workflow)
+    steps = _steps(workflow, observations)
+    return shrinkage_filter(workflow, steps.observed, steps.tables)
+
+
 def _by_distance(workflow: Workflow) -> DistanceLocalization:
     """Return the localization of a filter whose weights are known before any step.
 
@@ -218,5 +225,6 @@ FILTERS: Final[Mapping[str, Kind]] = {
     "eakf": Kind(_serial, _one, localizations=_SERIAL, weights=BY_DISTANCE),
     "letkf": Kind(_letkf, _one, localizations=_LOCAL, weights=BY_DISTANCE),
     "enkf_n": Kind(_enkf_n, _one),
+    "shrinkage_etkf": Kind(_shrinkage, _one, surveys=lambda _: True, check=check_shrinkage),
 }
 """Kind of filter -> what a run has to know of it."""

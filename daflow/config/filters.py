@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from daflow.config.inversions import InversionChoice, Truncation, of_truncation
-from daflow.config.section import Positive, Problem, Section, refuse
+from daflow.config.section import InputPath, Positive, Problem, Section, kind_of_value, refuse
 
+Share = Annotated[float, Field(ge=0, le=1)]
 Perturbations = Annotated[
     Literal["recentred", "raw"],
     Field(
@@ -17,6 +18,11 @@ Perturbations = Annotated[
         "Recentred, the ensemble's mean has no noise from the draws; raw, a member's draw does not depend on "
         "which other members there are."
     ),
+]
+
+Gamma = Annotated[
+    Annotated[Literal["rblw"], Tag("word")] | Annotated[Share, Tag("number")],
+    Discriminator(kind_of_value),
 ]
 
 
@@ -137,6 +143,44 @@ class EnkfNSettings(Section):
         return self
 
 
+class TargetSettings(Section):
+    """States of a long run, whose covariance a small ensemble's is shrunk towards."""
+
+    file: InputPath = Field(
+        description="A .npz, .npy, netCDF (.nc) or zarr (.zarr) file or folder with one snapshot of the "
+        "state along the first axis of an array, in the variable's shape."
+    )
+    array: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The array's name in the file, for a state of one variable; null: the variables' names.",
+    )
+
+
+class ShrinkageEtkfSettings(Section):
+    """Transform filter with a shrunk forecast covariance (Popov, Sandu, Nino-Ruiz and Evensen, 2021)."""
+
+    kind: Literal["shrinkage_etkf"] = Field(
+        description="Ensemble transform Kalman filter with synthetic members of a climatology beside the "
+        "forecast's; only with 'cycling', and for models that can observe a state at one time."
+    )
+    target: TargetSettings = Field(description="Snapshots of the state, from a long run of the model.")
+    synthetic: int = Field(
+        default=100, ge=2, description="How many synthetic members; they are never forecast."
+    )
+    gamma: Gamma = Field(
+        default="rblw",
+        description="The weight of the target in the covariance: rblw, found at each step from how far the "
+        "ensemble is from looking like the target (Rao-Blackwell Ledoit-Wolf), or a number from 0 (the plain "
+        "filter) to 1.",
+    )
+    draws: Literal["gaussian", "laplace"] = Field(
+        default="gaussian",
+        description="Of what distribution synthetic members are: laplace has heavier tails, and the same "
+        "covariance.",
+    )
+
+
 FilterSettings = (
     Annotated[EnkfSettings, Tag("enkf")]
     | Annotated[GainInflatedEnkfSettings, Tag("gain_inflated_enkf")]
@@ -146,5 +190,6 @@ FilterSettings = (
     | Annotated[EakfSettings, Tag("eakf")]
     | Annotated[LetkfSettings, Tag("letkf")]
     | Annotated[EnkfNSettings, Tag("enkf_n")]
+    | Annotated[ShrinkageEtkfSettings, Tag("shrinkage_etkf")]
 )
 """The filters there are, told apart by ``kind``."""

@@ -1,0 +1,231 @@
+r"""The transform filter with a shrunk forecast covariance (Popov, Sandu, Nino-Ruiz & Evensen, 2021).
+
+Synthetic members stand beside the dynamic ones: with snapshots s of a long run, M of them, and standard
+normals :math:`\xi`,
+
+.. math:: \chi_k = \bar x + \sqrt\mu \sum_i \xi_{ki} (s_i - \bar s) / \sqrt{M - 1},
+
+so that a slice of them needs that slice of the snapshots only. Their scale :math:`\mu` and their weight
+:math:`\gamma` follow from how the ensemble's anomalies compare with the snapshots', for which each slice
+gives two small matrices of products. What would be observed of them is what the model observes of a state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+
+from daflow.errors import DataError
+from daflow.methods.observed import Observed
+from daflow.names import Purpose
+from daflow.numerics.arrays.ensembles import mean_of
+from daflow.numerics.arrays.linalg import anomalies_of
+from daflow.numerics.arrays.precision import store_into
+from daflow.numerics.arrays.random import standard_normals
+from daflow.numerics.filters.shrinkage import shrinkage_etkf
+from daflow.numerics.filters.shrinkage_target import MatchedScale, laplace_draws, matched_scale, rblw_gamma
+from daflow.ports import Arrays, FloatArray, Prepared, SliceInput, SlicePoints, StepInput
+
+BLOCK_NUMBERS: Final = 2**20
+"""Numbers of a slice, for all members and snapshots, that are worked on at once: 8 MiB."""
+
+Gamma = Callable[[MatchedScale], float]
+"""From how an ensemble compares with its target to the target's weight, in [0, 1]."""
+Observe = Callable[[int, FloatArray], FloatArray]
+"""From the number of a step and states at its end (k, n_state) to what is observed of them (k, n_obs)."""
+
+
+class Target(Protocol):
+    """Snapshots whose covariance the forecast's is shrunk towards."""
+
+    @property
+    def n_snapshots(self) -> int:
+        """How many there are."""
+        ...
+
+    @property
+    def n_state(self) -> int:
+        """How many numbers each has."""
+        ...
+
+    def columns(self, start: int, stop: int) -> FloatArray:
+        """Return the numbers ``start`` to ``stop`` along the state (n_snapshots, stop - start)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class GivenGamma:
+    """A weight of the target that is the same at every step."""
+
+    gamma: float
+
+    def __call__(self, found: MatchedScale) -> float:  # noqa: ARG002 - whatever the ensemble is like
+        """Return it."""
+        return self.gamma
+
+
+Draws = Callable[[int, Sequence[int], int], FloatArray]
+"""From the number of a step, those of synthetic members and how many snapshots there are to draws."""
+
+
+@dataclass(frozen=True, slots=True)
+class GaussianDraws:
+    """Standard normals, the same for the same step and synthetic member."""
+
+    seed: int
+
+    def __call__(self, step: int, members: Sequence[int], n: int) -> FloatArray:
+        """Return draws (n_synthetic, n)."""
+        purpose = Purpose.SYNTHETIC_MEMBERS
+        return np.stack([standard_normals(self.seed, purpose, (step, member), 0, n) for member in members])
+
+
+@dataclass(frozen=True, slots=True)
+class LaplaceDraws:
+    """Draws with heavier tails: normals, and an exponential length for each synthetic member."""
+
+    seed: int
+
+    def __call__(self, step: int, members: Sequence[int], n: int) -> FloatArray:
+        """Return draws (n_synthetic, n)."""
+        # An exponential of mean 1 is half the sum of two squared normals.
+        numbers = GaussianDraws(self.seed)(step, members, n + 2)
+        return laplace_draws(numbers[:, 2:], 0.5 * np.square(numbers[:, :2]).sum(axis=1))
+
+
+@dataclass(frozen=True, eq=False)
+class ShrinkageFilter:
+    """The shrinkage ETKF with the symmetric root of the extended ensemble (section 3.1 of the paper).
+
+    Laws: a slice gives what the whole gives; gamma 0 is the ETKF; the mean is the Kalman mean of the shrunk
+    covariance.
+
+    Parameters
+    ----------
+    observed
+        What is observed at a step.
+    n_steps
+        How many cycles there are.
+    target
+        Snapshots.
+    observe
+        What is seen of states at the end of a cycle.
+    n_synthetic
+        How many synthetic members, 2 or more.
+    draw
+        `GaussianDraws` or `LaplaceDraws`.
+    gamma
+        `daflow.numerics.filters.shrinkage_target.rblw_gamma`, or a `GivenGamma`.
+    """
+
+    observed: Callable[[int], Observed]
+    n_steps: int
+    target: Target
+    observe: Observe
+    n_synthetic: int
+    draw: Draws
+    gamma: Gamma = rblw_gamma
+
+    def base(self, step: int) -> int:
+        """Return from which step's members the update of a step starts."""
+        return step
+
+    def prepare(self, given: StepInput) -> Prepared:
+        """Return the draws of the synthetic members (n_synthetic, n_snapshots): the rest needs the state."""
+        draws = self.draw(given.step, range(self.n_synthetic), self.target.n_snapshots)
+        return Prepared({"draws": draws})
+
+    def localize(self, locate: Callable[[], SlicePoints]) -> Arrays:  # noqa: ARG002 - no matter where
+        """Return nothing."""
+        return {}
+
+    def survey(self, given: SliceInput, slab: FloatArray) -> Arrays:
+        """Return products of anomalies, the ensemble's with the snapshots' and these with each other."""
+        n_members, n = slab.shape[0], self.target.n_snapshots
+        cross, gram, mean = np.zeros((n_members, n)), np.zeros((n, n)), np.empty(slab.shape[1])
+        for some, snapshots in self._blocks(given, n_members):
+            ensemble = slab[:, some].astype(np.float64)
+            cross += anomalies_of(ensemble) @ snapshots.T
+            gram += snapshots @ snapshots.T
+            mean[some] = mean_of(ensemble)
+        return {"cross": cross, "gram": gram, "mean": mean}
+
+    def conclude(self, given: StepInput, factors: Arrays, found: Iterable[Arrays]) -> Prepared:
+        """Return the weights of the ensemble's and of the snapshots' anomalies in what each member gets.
+
+        Cost: n_state n_synthetic n_snapshots for the synthetic members, which are made and observed a few at
+        a time; memory: the mean, and a few states.
+        """
+        cross, gram, means = None, None, []
+        for each in found:
+            cross = each["cross"] if cross is None else cross + each["cross"]
+            gram = each["gram"] if gram is None else gram + each["gram"]
+            means.append(each["mean"])
+        if cross is None or gram is None:
+            raise DataError("the survey of a state found no slices", allowed="one or more")
+        matched = matched_scale(_in_units_of_target(cross, gram))
+        gamma = self.gamma(matched)
+        weights = np.sqrt(matched.scale) * factors["draws"]
+        synthetic = self._observed_of(given.step, np.concatenate(means), weights)
+        observed = self.observed(given.step)
+        predicted = given.predicted(0, observed.error.n_obs)
+        made = shrinkage_etkf(predicted, synthetic, observed.values, observed.error, gamma)
+        arrays = {"dynamic": made.dynamic, "target": made.synthetic @ anomalies_of(weights)}
+        return Prepared(arrays, {"gamma": gamma, "target_scale": matched.scale})
+
+    def apply(self, given: SliceInput, slab: FloatArray) -> Arrays:
+        """Turn a prior slice (n_members, n) into the posterior, in place; nothing is carried."""
+        dynamic, target = given.factors["dynamic"], given.factors["target"]
+        for some, snapshots in self._blocks(given, len(slab)):
+            prior = slab[:, some].astype(np.float64)
+            posterior = dynamic @ anomalies_of(prior)
+            posterior += target @ snapshots
+            posterior += prior
+            store_into(slab[:, some], posterior)
+        return {}
+
+    def _blocks(self, given: SliceInput, n_members: int) -> Iterator[tuple[slice, FloatArray]]:
+        """Yield some columns of a slice, and the snapshots' anomalies there over the root of their number."""
+        size = max(BLOCK_NUMBERS // (n_members + self.target.n_snapshots), 1)
+        for start in range(0, given.where.size, size):
+            stop = min(start + size, given.where.size)
+            yield slice(start, stop), self._anomalies(given.where.start + start, given.where.start + stop)
+
+    def _anomalies(self, start: int, stop: int) -> FloatArray:
+        anomalies = anomalies_of(self.target.columns(start, stop))
+        anomalies /= np.sqrt(self.target.n_snapshots - 1)
+        return anomalies
+
+    def _observed_of(self, step: int, mean: FloatArray, weights: FloatArray) -> FloatArray:
+        """Return what is observed of synthetic members (n_synthetic, n_obs), made a few at a time."""
+        few = max(BLOCK_NUMBERS // len(mean), 1)
+        size = max(BLOCK_NUMBERS // len(weights[0]), 1)
+        seen = []
+        for first in range(0, len(weights), few):
+            some = weights[first : first + few]
+            states = np.empty((len(some), len(mean)))
+            for start in range(0, len(mean), size):
+                where = slice(start, min(start + size, len(mean)))
+                states[:, where] = mean[where] + some @ self._anomalies(where.start, where.stop)
+            seen.append(self.observe(step, states))
+        return np.concatenate(seen)
+
+
+def _in_units_of_target(cross: FloatArray, gram: FloatArray) -> FloatArray:
+    """Return the ensemble's anomalies in the target's units (n_members, rank), from products over all slices.
+
+    With the snapshots' anomalies :math:`C = W s U^T` the target is :math:`U s^2 U^T`, and
+    :math:`A U s^{-1} = A C^T W s^{-2}`.
+    """
+    eigenvalues, vectors = np.linalg.eigh(gram)
+    # Products have lost half of the digits: what is below is rounding.
+    leading = eigenvalues > len(gram) * np.finfo(np.float64).eps * max(eigenvalues[-1], 0.0)
+    if not leading.any():
+        raise DataError(
+            "the snapshots of a shrinkage target are all the same", allowed="snapshots that differ"
+        )
+    projected: FloatArray = cross @ (vectors[:, leading] / eigenvalues[leading])
+    return projected
