@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import cos, inf, isfinite, radians, sin
+from itertools import product
+from math import cos, hypot, inf, isfinite, radians, sin
 from typing import Final
 
 import numpy as np
@@ -48,6 +49,9 @@ class DistanceTaper:
         pair counts and the cost is points x observations.
     beta
         The exponent of the family ``beta``; 3 where not given.
+    period
+        (px, py, pz) after which the domain closes on itself along an axis, in the unit of the coordinates: a
+        ring, a globe's longitudes; ``None`` where it does not. The taper reaches less than half way around.
 
     Raises
     ------
@@ -60,6 +64,7 @@ class DistanceTaper:
     angle: float = 0.0
     cutoff: float | None = None
     beta: float | None = None
+    period: tuple[float | None, float | None, float | None] = (None, None, None)
 
     def __post_init__(self) -> None:
         if self.family not in TAPERS:
@@ -90,6 +95,45 @@ class DistanceTaper:
             raise ConfigError(f"The taper family {self.family} has no exponent", got=self.beta, do=do)
         if self.beta is not None and not 0.0 < self.beta < inf:
             raise ConfigError("A taper's exponent beta is not above 0", got=self.beta, allowed="above 0")
+
+        self._check_period()
+
+    def _check_period(self) -> None:
+        for axis, around in enumerate(self.period):
+            if around is None:
+                continue
+            extent = self.reach * self._extent(axis)
+            if axis not in self.counted or not 0.0 < around < inf or not extent < around / 2.0 - EDGE:
+                raise ConfigError(
+                    f"The period of a taper along {AXES[axis]}",
+                    got=around,
+                    allowed=f"an axis that counts; more than twice the taper's reach of {extent:g} there",
+                    do="make the taper shorter, give it a cutoff, or leave the period out",
+                )
+
+    def _extent(self, axis: int) -> float:
+        """Return how far a length reaches along a coordinate axis."""
+        lx, ly, lz = self._lengths
+        if axis == 2 or self.angle == 0.0:
+            return (lx, ly, lz)[axis]
+        c, s = cos(radians(self.angle)), sin(radians(self.angle))
+        return hypot(lx * c, ly * s) if axis == 0 else hypot(lx * s, ly * c)
+
+    def images(self, obs_points: FloatArray) -> Iterator[FloatArray]:
+        """Yield observations (m, 3) as often as the taper may hear of them: once, or from all around."""
+        shifts = [(0.0,) if around is None else (0.0, -around, around) for around in self.period]
+        for shift in product(*shifts):
+            yield self.wrapped(obs_points) + shift
+
+    def wrapped(self, points: FloatArray) -> FloatArray:
+        """Return points (n, 3) with coordinates along periodic axes from 0 up to the period."""
+        if not any(self.period):
+            return points
+        inside = points.copy()
+        for axis, around in enumerate(self.period):
+            if around is not None:
+                inside[:, axis] %= around
+        return inside
 
     @property
     def _lengths(self) -> tuple[float, ...]:
@@ -142,7 +186,8 @@ class TaperBlock:
     points: IntArray
     """(p,) their numbers, ascending."""
     obs: IntArray
-    """(q,) their numbers, ascending."""
+    """(q,) their numbers, ascending; again for each image where the domain closes on itself: no point hears
+    more than one."""
     placed_points: FloatArray
     """(p, axes that count) in lengths; empty where untapered."""
     placed_obs: FloatArray
@@ -271,10 +316,9 @@ def taper_blocks(
                 continue
             # The origin is an observation, never a point: it must be the same whatever slice is in hand.
             origin = obs_points[obs[0]]
-            placed = _placed(taper, points, which, origin, "state point")
-            yield TaperBlock(
-                taper, which, obs, placed, _placed(taper, obs_points, obs, origin, "observation")
-            )
+            placed = _placed(taper, taper.wrapped(points), which, origin, "state point")
+            images = [_placed(taper, image, obs, origin, "observation") for image in taper.images(obs_points)]
+            yield TaperBlock(taper, which, np.tile(obs, len(images)), placed, np.concatenate(images))
 
 
 def _placed(

@@ -144,3 +144,45 @@ def test_that_a_pair_without_a_rule_is_named():
 def test_that_arrays_of_a_wrong_shape_are_named(points, codes, words):
     with pytest.raises(DataError, match=words):
         plan_localization(points, codes, np.zeros((2, 3)), 0, {(0, 0): taper_of()})
+
+
+def ring_weights(points, obs_points, taper):
+    """Weights by the shortest way around, pair by pair."""
+    shifts = np.array([(i, j, 0.0) for i in (-1, 0, 1) for j in (-1, 0, 1)]) * (40.0, 30.0, 0.0)
+    each = [
+        dense_weights(points, obs_points + shift, DistanceTaper(taper.family, taper.lengths, taper.angle))
+        for shift in shifts
+    ]
+    return np.max(each, axis=0)
+
+
+@given(
+    seed=seeds, angle=st.sampled_from([0.0, 30.0]), family=st.sampled_from(["gaspari_cohn", "step", "beta"])
+)
+@settings(max_examples=30, deadline=None)
+def test_that_a_domain_that_closes_on_itself_is_measured_the_shortest_way_around(seed, angle, family):
+    rng = np.random.default_rng(seed)
+    points, obs_points = (
+        rng.uniform(0.0, (40.0, 30.0, 1.0), (90, 3)),
+        rng.uniform(0.0, (40.0, 30.0, 1.0), (21, 3)),
+    )
+    taper = DistanceTaper(family, (6.0, 5.0, None), angle, period=(40.0, 30.0, None))
+    expected = ring_weights(points, obs_points, taper)
+    close(state_obs_taper(points, obs_points, taper).toarray(), expected)
+    elsewhere = points + rng.integers(-2, 3, (90, 1)) * (40.0, 30.0, 0.0)
+    close(state_obs_taper(elsewhere, obs_points, taper).toarray(), expected)
+    plan = plan_localization(points, np.zeros(90, int), obs_points, np.zeros(21, int), {(0, 0): taper})
+    found = np.zeros((90, 21))
+    for group in plan.groups():
+        for here, obs, weights in group.tapered:
+            for row, number in enumerate(obs):
+                found[here, number] += weights[row]
+    close(found, expected)
+
+
+@pytest.mark.parametrize(
+    "period", [(24.0, None, None), (np.inf, None, None), (0.0, None, None), (None, None, 50.0)]
+)
+def test_that_a_period_that_a_taper_reaches_around_is_refused(period):
+    with pytest.raises(ConfigError, match="The period of a taper"):
+        DistanceTaper("gaspari_cohn", (6.0, 6.0, None), period=period)
