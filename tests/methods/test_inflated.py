@@ -21,7 +21,6 @@ from daflow.methods.spatial_inflation import SeenSpatially, SpatialPrior
 from daflow.numerics.inflation.adaptive import (
     InflationEstimate,
     combined_inflation,
-    inflation_by_blocks,
     inflation_of_innovations,
 )
 from daflow.numerics.inflation.fixed import (
@@ -32,13 +31,7 @@ from daflow.numerics.inflation.fixed import (
 )
 from daflow.numerics.inflation.spatial import InflationField, update_inflation
 from daflow.numerics.localization.distance import DistanceTaper, state_obs_taper, taper_by_kind
-from daflow.numerics.obs_error.covariance import (
-    BlockDiagonalCovariance,
-    DenseCovariance,
-    DiagonalCovariance,
-    LowRankPlusDiagonalCovariance,
-)
-from daflow.numerics.observations.blocks import BlockedInnovations
+from daflow.numerics.obs_error.covariance import DiagonalCovariance
 from daflow.ports import Prepared, SliceInput, SlicePoints, StepInput
 from daflow.records import StateSlice
 from tests.methods.in_slices import InSlices
@@ -50,12 +43,6 @@ PREDICTED = PRIOR[:, ::7] + 0.1 * RNG.standard_normal((N_MEMBERS, N_OBS))
 VALUES = 5 + 2 * RNG.standard_normal(N_OBS)
 VARIANCES = np.linspace(0.2, 0.9, N_OBS)
 DIAGONAL = DiagonalCovariance(VARIANCES)
-ERRORS = {
-    "diagonal": DIAGONAL,
-    "dense": DenseCovariance(0.3 * np.eye(N_OBS) + 0.1),
-    "block": BlockDiagonalCovariance([np.array([[1.0, 0.4], [0.4, 0.5]]), 0.3 * np.eye(N_OBS - 2) + 0.1]),
-    "low_rank": LowRankPlusDiagonalCovariance(RNG.standard_normal((N_OBS, 2)), np.linspace(0.2, 0.9, N_OBS)),
-}
 MEMBERS = (0, 1, 2, 4, 5, 7, 8, 11, 12)
 PLACES = np.column_stack([np.arange(N_STATE, dtype=float), np.full((N_STATE, 2), np.nan)])
 OBS_PLACES = PLACES[::7]
@@ -283,13 +270,6 @@ def test_that_noise_has_the_deviation_that_was_asked_for_no_mean_and_is_fresh_ea
     assert (first != second)[:, drawn].all()
     assert not first[:, ~drawn].any()
     assert (noise_on_zeros(Noise(NOISE.spans, 8), 0, members) != first)[:, drawn].all()
-
-
-@pytest.mark.parametrize("error", ERRORS.values(), ids=ERRORS)
-def test_that_innovations_by_blocks_tell_what_the_whole_tells(error):
-    source = BlockedInnovations(N_MEMBERS, error, lambda a, b: PREDICTED[:, a:b], VALUES)
-    found = inflation_by_blocks(source)
-    np.testing.assert_allclose(found, inflation_of_innovations(PREDICTED, VALUES, error), rtol=1e-10)
 
 
 def test_that_an_adaptive_factor_is_the_estimate_so_far_combined_with_the_step_s():

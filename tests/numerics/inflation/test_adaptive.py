@@ -9,9 +9,18 @@ from daflow.numerics.filters.filter_transforms import etkf
 from daflow.numerics.inflation.adaptive import (
     InflationEstimate,
     combined_inflation,
+    inflation_by_blocks,
     inflation_of_increments,
     inflation_of_innovations,
 )
+from daflow.numerics.obs_error.covariance import (
+    BlockDiagonalCovariance,
+    DenseCovariance,
+    DiagonalCovariance,
+    LowRankPlusDiagonalCovariance,
+)
+from daflow.numerics.observations import blocks
+from daflow.numerics.observations.blocks import BlockedInnovations
 
 
 def experiment(rng, factor, n_members=20, n_obs=10):
@@ -33,6 +42,41 @@ def test_that_the_estimate_of_innovations_is_unbiased_and_its_variance_of_the_ri
     assert abs(factors.mean() - factor) < 4 * factors.std() / np.sqrt(len(factors))
     # The variance is that of independent innovations of one size, which these are not.
     assert 0.2 < np.median([one.variance for one in found]) / factors.var() < 5
+
+
+def errors(rng, n_obs):
+    root = 0.3 * rng.standard_normal((n_obs, n_obs))
+    half, dense = n_obs // 2, root @ root.T + 0.3 * np.eye(n_obs)
+    parts = [dense[:half, :half], dense[half:, half:]]
+    return {
+        "diagonal": DiagonalCovariance(np.diag(dense)),
+        "dense": DenseCovariance(dense),
+        "block": BlockDiagonalCovariance(parts),
+        "low_rank": LowRankPlusDiagonalCovariance(rng.standard_normal((n_obs, 3)), np.diag(dense)),
+    }
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["diagonal", "dense", "block", "low_rank"]))
+def test_that_observations_read_by_blocks_tell_what_all_at_once_tell(seed, kind):
+    rng = np.random.default_rng(seed)
+    n_members, n_obs = int(rng.integers(2, 8)), int(rng.integers(2, 40))
+    predicted, values = rng.standard_normal((n_members, n_obs)), 3 * rng.standard_normal(n_obs)
+    error = errors(rng, n_obs)[kind]
+    source = BlockedInnovations(n_members, error, lambda a, b: predicted[:, a:b], values)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(blocks, "BLOCK_NUMBERS", 1)
+        found = inflation_by_blocks(source)
+    np.testing.assert_allclose(
+        found, inflation_of_innovations(predicted, values, error), rtol=1e-9, atol=1e-9
+    )
+
+
+def test_that_predictions_without_spread_read_by_blocks_tell_nothing():
+    source = BlockedInnovations(
+        3, DiagonalCovariance(np.ones(2)), lambda a, b: np.ones((3, b - a)), np.ones(2)
+    )
+    assert inflation_by_blocks(source) is None
 
 
 def test_that_the_estimate_of_increments_is_one_where_all_is_as_assumed():

@@ -2,10 +2,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 from scipy.stats import invgamma, norm
 
 from daflow.errors import ConfigError, DataError
-from daflow.numerics.inflation.spatial import DENSITIES, InflationField, shape_of, update_inflation
+from daflow.numerics.inflation.spatial import (
+    DENSITIES,
+    InflationField,
+    departures_of,
+    learn,
+    shape_of,
+    update_inflation,
+)
 
 any_density = pytest.mark.parametrize("density", DENSITIES)
 seeds = given(st.integers(0, 2**32 - 1), st.sampled_from(list(DENSITIES)))
@@ -97,6 +105,22 @@ def test_that_slices_give_what_the_whole_gives(seed, density):
         found = update_inflation(mine, prior[:, part], *rest, density=density, state_obs_taper=taper[part])
         np.testing.assert_allclose(found.factor, whole.factor[part], rtol=1e-12)
         np.testing.assert_allclose(found.deviation, whole.deviation[part], rtol=1e-9)
+
+
+@settings(deadline=None, max_examples=20)
+@seeds
+def test_that_a_sparse_taper_gives_what_a_dense_one_gives_and_keeps_the_bits_of_what_is_out_of_reach(
+    seed, density
+):
+    field, prior, predicted, observations = problem(seed)
+    taper = np.random.default_rng(seed).uniform(-1, 1, (5, 3)).clip(0)
+    taper[4] = 0.0
+    dense = update_inflation(field, prior, predicted, observations, density=density, state_obs_taper=taper)
+    seen = departures_of(predicted, *map(np.asarray, observations))
+    found = learn(field, prior, seen, density=density, state_obs_taper=sparse.csr_array(taper))
+    np.testing.assert_allclose(found.factor, dense.factor, rtol=1e-12)
+    np.testing.assert_allclose(found.deviation, dense.deviation, rtol=1e-6)
+    assert (found.factor[4], found.deviation[4]) == (field.factor[4], field.deviation[4])
 
 
 @any_density
