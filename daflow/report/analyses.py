@@ -11,7 +11,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from daflow.report.style import LIGHT, Picture, drawing, to_svg
+from daflow.report.style import LIGHT, Picture, canvas, drawing, to_svg
 from daflow.report.wording import number
 
 VARIABLES_DRAWN: Final = 4
@@ -62,6 +62,7 @@ Values = Callable[[AnalysisFigures], Mapping[str, float | None]]
 class _Panel:
     """One axis: what is drawn of each analysis, a colour each."""
 
+    title: str
     label: str
     values: Values
     target: float | None = None
@@ -70,6 +71,7 @@ class _Panel:
 
 _PANELS: Final = (
     _Panel(
+        "Misfit",
         "misfit per observation",
         lambda row: {
             "before": row.misfit_before,
@@ -78,12 +80,15 @@ _PANELS: Final = (
         },
         1.0,
     ),
-    _Panel("degrees of freedom for signal", lambda row: {"dfs": row.dfs}),
+    _Panel("Signal", "degrees of freedom for signal", lambda row: {"dfs": row.dfs}),
     _Panel(
-        "spread taken away, %", lambda row: {name: 100 * each for name, each in row.spread_reduction.items()}
+        "Spread",
+        "spread taken away, %",
+        lambda row: {name: 100 * each for name, each in row.spread_reduction.items()},
     ),
-    _Panel("move of the mean, prior spreads", lambda row: row.moved),
+    _Panel("Update of the mean", "move of the mean, prior spreads", lambda row: row.moved),
     _Panel(
+        "CRPS",
         "CRPS against the truth, % of the prior's",
         lambda row: {
             name: 100 * after / row.crps_before[name]
@@ -91,19 +96,24 @@ _PANELS: Final = (
             if row.crps_before.get(name)
         },
     ),
-    _Panel("seconds of tasks", lambda row: {"seconds": row.seconds}),
+    _Panel("Time", "seconds of tasks", lambda row: {"seconds": row.seconds}),
 )
 
 
-def comparison_picture(rows: Sequence[AnalysisFigures]) -> Picture:
-    """Return the picture of analyses for a page."""
+def comparison_pictures(rows: Sequence[AnalysisFigures]) -> list[Picture]:
+    """Return the pictures of analyses for a page, one for each thing that is known of any."""
+    return [_picture(panel, rows, f"analyses{i}") for i, panel in enumerate(_panels(rows))]
+
+
+def _picture(panel: _Panel, rows: Sequence[AnalysisFigures], name: str) -> Picture:
+    figure, axes = canvas(4.2, 0.9 + 0.2 * len(rows))
+    _draw(axes, panel, rows)
     told = "; ".join(
-        f"{row.name}, step {row.step}: misfit {number(row.misfit_before)}"
+        f"{row.name}, step {row.step}: {what} {number(value)}"
         for row in rows
-        if row.misfit_before is not None
+        for what, value in _known(panel.values(row)).items()
     )
-    figure = _drawn(rows)
-    return Picture("Analyses side by side", "", to_svg(figure, "analyses", f"Analyses compared. {told}."))
+    return Picture(panel.title, "", to_svg(figure, name, f"{panel.title}. {told}."))
 
 
 def save_comparison(rows: Sequence[AnalysisFigures], stem: Path) -> list[Path]:
@@ -119,7 +129,7 @@ def save_comparison(rows: Sequence[AnalysisFigures], stem: Path) -> list[Path]:
 
 
 def _drawn(rows: Sequence[AnalysisFigures]) -> Figure:
-    panels = [panel for panel in _PANELS if any(_known(panel.values(row)) for row in rows)]
+    panels = _panels(rows)
     n_columns = min(3, max(1, len(panels)))
     n_lines = max(1, -(-len(panels) // n_columns))
     figure = Figure(figsize=(1.6 + 2.7 * n_columns, n_lines * (1.1 + 0.24 * len(rows))), layout="constrained")
@@ -129,6 +139,10 @@ def _drawn(rows: Sequence[AnalysisFigures]) -> Figure:
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
     return figure
+
+
+def _panels(rows: Sequence[AnalysisFigures]) -> list[_Panel]:
+    return [panel for panel in _PANELS if any(_known(panel.values(row)) for row in rows)]
 
 
 def _draw(axes: Axes, panel: _Panel, rows: Sequence[AnalysisFigures]) -> None:
@@ -153,7 +167,7 @@ def _draw(axes: Axes, panel: _Panel, rows: Sequence[AnalysisFigures]) -> None:
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, 0.0), max(high, 0.0))
     if len(names) > 1:
-        axes.legend(frameon=False, loc="best", fontsize=7)
+        axes.legend(frameon=False, fontsize=7, ncols=2, loc="lower left", bbox_to_anchor=(0.0, 1.0))
 
 
 def _known(values: Mapping[str, float | None]) -> dict[str, float]:

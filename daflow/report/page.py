@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from daflow.errors import StoreError
 from daflow.ports import FloatArray
 from daflow.report import figures, maps, match, tables
-from daflow.report.analyses import comparison_picture
+from daflow.report.analyses import comparison_pictures
 from daflow.report.contents import ReportContents
 from daflow.report.cycles import cycle_pictures
 from daflow.report.diagnostics import diagnostic_section
@@ -115,7 +115,7 @@ def _view(contents: ReportContents) -> dict[str, Any]:
         "failures": tables.failure_table(contents.failures),
         "failed_members": len({each.member for each in contents.failures}),
         "cycles": cycle_pictures(contents.cycles),
-        "analyses": [comparison_picture(contents.analyses)] if contents.analyses else [],
+        "analyses": comparison_pictures(contents.analyses),
         "diagnostics": diagnostic_section(contents),
         **_time(contents),
     }
