@@ -1,5 +1,6 @@
 """ES-MDA whose alphas are found on the way."""
 
+import tracemalloc
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from daflow.methods import DiscrepancyEsMda, EsMda, PerturbedUpdate, RestrictedE
 from daflow.methods.step_lengths import DiscrepancyLengths, member_misfits
 from daflow.numerics.diagnostics.misfit import data_misfit
 from daflow.numerics.obs_error.covariance import as_covariance
-from daflow.ports import SlicePoints, StepInput
+from daflow.ports import SliceInput, SlicePoints, StepInput
+from daflow.records import StateSlice
 from tests.methods.in_slices import InSlices
 from tests.methods.smoothing import SEED, Problem, close, driven, errors_of
 
@@ -150,6 +152,29 @@ def test_that_a_localization_that_has_to_look_first_is_refused_for_restricted_st
 
     with pytest.raises(CombinationError, match="look at the whole prior"):
         RestrictedEsMda(3, Problem().update(Looking()))
+
+
+def peak_of(act):
+    """Return the most bytes that are held at a time beyond those before."""
+    tracemalloc.start()
+    try:
+        act()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_that_trying_many_alphas_takes_one_slab_more():
+    n_members, n = 20, 100_000
+    problem = Problem(n_members=n_members, n_state=n)
+    slab = problem.prior
+    method = RestrictedEsMda(9, problem.update(), trials=6)
+    predicted = problem.predict(slab)
+    step = StepInput(0, range(n_members), lambda start, stop: predicted[:, start:stop].copy(), {})
+    factors = method.prepare(step).arrays
+    given = SliceInput(0, StateSlice(0, 0, n), range(n_members), factors, {}, {})
+    # A buffer of the update and the deviations come on top.
+    assert peak_of(lambda: method.survey(given, slab)) < slab.nbytes + 4_000_000
 
 
 @pytest.mark.parametrize("error", errors_of(6))
