@@ -10,7 +10,7 @@ import numpy as np
 
 from daflow.assemble.cycles import cycles_of, observed_at
 from daflow.assemble.kinds import BY_DISTANCE, EVERY_LOCALIZATION, Kind
-from daflow.assemble.localities import locality_of, network_of
+from daflow.assemble.localities import locality_of, network_of, taper_of
 from daflow.assemble.shrinkage import check_shrinkage, shrinkage_filter
 from daflow.config.filters import EnkfNSettings, EnkfSettings, EtkfSettings, GainInflatedEnkfSettings
 from daflow.config.localization import DistanceLocalization, NoLocalization, for_kinds
@@ -194,11 +194,7 @@ def _rules_among(settings: DistanceLocalization, kinds: tuple[str, ...]) -> Rule
     """Return how far each kind of observation reaches among the others: those hear as any variable does."""
     rules: dict[tuple[int, int], DistanceTaper | None] = {}
     for speaker, kind in enumerate(kinds):
-        reach = settings.reach("", kind)
-        taper = None
-        if reach is not None:
-            lengths = (reach.lengths.get("x"), reach.lengths.get("y"), reach.lengths.get("z"))
-            taper = DistanceTaper(settings.family, lengths, reach.angle, settings.cutoff, settings.exponent)
+        taper = taper_of(settings, settings.reach("", kind))
         rules |= {(speaker, hearer): taper for hearer in range(len(kinds))}
     return rules
 

@@ -73,6 +73,8 @@ def _localization(plain: dict[str, Any]) -> dict[str, Any]:
     first = {key: plain.pop(key) for key in ("kind", "tapers")}
     if plain["obs_obs"] == "none":
         plain.pop("obs_obs")
+    if not plain["period"]:
+        plain.pop("period")
     return first | plain
 
 

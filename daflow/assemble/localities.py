@@ -86,21 +86,23 @@ def _by_distance(
                 do="name one of these kinds, or leave the entry out",
             )
     rules: Rules = {
-        (variable, kind): _taper(part, part.reach(name, str(kinds[kind])))
+        (variable, kind): taper_of(part, part.reach(name, str(kinds[kind])))
         for variable, name in enumerate(workflow.parameters)
         for kind in range(len(kinds))
     }
     points = np.stack([np.asarray(table[axis], dtype=np.float64) for axis in ("x", "y", "z")], axis=1)
-    among = _taper(part, ReachSettings(lengths=part.lengths, angle=part.angle)) if obs_obs else None
+    among = taper_of(part, ReachSettings(lengths=part.lengths, angle=part.angle)) if obs_obs else None
     tapers = getattr(workflow.localization, "tapers", "gain")
     return DistanceLocality(tapers, points, codes.astype(np.int64), rules, among)
 
 
-def _taper(part: DistanceWeights, reach: ReachSettings | None) -> DistanceTaper | None:
+def taper_of(part: DistanceWeights, reach: ReachSettings | None) -> DistanceTaper | None:
+    """Return how weights fall where these lengths count; ``None`` where they do not fall."""
     if reach is None:
         return None
     lengths = (reach.lengths.get("x"), reach.lengths.get("y"), reach.lengths.get("z"))
-    return DistanceTaper(part.family, lengths, reach.angle, part.cutoff, part.exponent)
+    period = (part.period.get("x"), part.period.get("y"), part.period.get("z"))
+    return DistanceTaper(part.family, lengths, reach.angle, part.cutoff, part.exponent, period)
 
 
 def _by_function(workflow: Workflow, table: ObservationTable, part: PluginWeights) -> FunctionLocality:

@@ -77,6 +77,12 @@ class DistanceWeights(Section):
     exponent: Positive | None = Field(
         default=None, description="How steeply the family beta falls; null: 3. No other family has one."
     )
+    period: Mapping[Axis, Positive] = Field(
+        default_factory=dict,
+        description="Axis -> after how much the domain closes on itself there, in the grid's unit: a ring's "
+        "length, 360 for degrees of longitude. Weights reach less than half way around. An axis that is not "
+        "named has ends.",
+    )
     variables: Mapping[str, Reach] = Field(
         default_factory=dict,
         description="Variable -> lengths of its own, or none: every observation updates it in full.",

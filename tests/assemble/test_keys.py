@@ -63,6 +63,7 @@ TOUCHES = {
     "method.inversion=exact_lstsq": {PREPARE, UPDATE},
     "method.alphas={ratio: 2}": {PREPARE, UPDATE},
     "localization.lengths.x=3.0": {PREPARE, UPDATE},
+    "localization.period={x: 8}": {PREPARE, UPDATE},
     "inflation=none": set(),
     "inflation=[]": set(),
     "inflation={kind: multiplicative, factor: 1.1}": {PREPARE, UPDATE},
@@ -125,3 +126,11 @@ def test_that_what_is_done_when_a_file_is_read_touches_the_forecasts_of_it(tmp_p
     before, after = (stage_keys(load_workflow(path, each), 1) for each in ([], [setting]))
     changed = {stage for stage, key in after.items() if key != before[stage] and stage[1] == 0}
     assert changed == touched
+
+
+def test_that_runs_made_before_there_were_further_settings_keep_their_keys(tmp_path):
+    """Taken from the version before inflation, cycling and further localizations came in."""
+    keys = keys_of(tmp_path)
+    assert keys[PRIOR] == "7376ffeabcbc31ebaa7e9583e83c7b91"
+    assert keys[Phase.UPDATE, 1] == "46814034ae75ce0ed3379fb7f3e73af8"
+    assert keys[Phase.FORECAST, 2] == "983bc069a070be3e3318c6ff933cd779"
