@@ -16,7 +16,7 @@ SHOWN: Final = 24
 """Rows of a table; `--json` has them all."""
 COLUMNS: Final[Mapping[str, tuple[str, str]]] = {
     "mean_misfit": ("misfit", "1"),
-    "chi_square": ("chi²", "1 at 0"),
+    "chi_square": ("chi²", "1"),
     "dfs": ("DFS", ""),
     "effective_rank": ("rank", ""),
     "moved": ("moved", "< 1"),

@@ -23,6 +23,8 @@ WRITTEN: Final = 10
 LEAST_SLICES: Final = 4
 """Fewer slices are no picture: the variables say it all."""
 MOST_COLUMNS: Final = 400
+SMALL: Final = 0.1
+"""Misfits below are as good: of single observations some happen to be next to 0."""
 COLOURS: Final = "viridis"
 
 
@@ -34,8 +36,9 @@ def group_misfits(groups: Sequence[str], found: Sequence[StepScores]) -> Picture
     if len(groups) < 2 or len(found) < 2:
         return None
     table = np.stack([each.misfit for each in found], axis=1)
-    latest = np.array([_last(row) for row in table])
-    order = np.argsort(-latest, kind="stable")[:ROWS]
+    # Of many steps each has observations of its own, and the last one says no more than any other.
+    worst = np.array([(_mean if len(found) > WRITTEN else _last)(row) for row in table])
+    order = np.argsort(-worst, kind="stable")[:ROWS]
     steps = [each.step for each in found]
     figure, axes = canvas(8.6 if len(steps) > WRITTEN else 5.2, 0.75 + 0.225 * len(order))
     shown = table[order]
@@ -51,7 +54,7 @@ def group_misfits(groups: Sequence[str], found: Sequence[StepScores]) -> Picture
     axes.set_xlabel("step")
     left = len(groups) - len(order)
     note = f"the {len(order)} worst of {len(groups)}" if left else ""
-    alt = f"Misfit by group and step. {groups[order[0]]}: latest {number(float(latest[order[0]]))}."
+    alt = f"Misfit by group and step. The worst is {groups[order[0]]}: {number(float(worst[order[0]]))}."
     return Picture("Mean misfit per observation", note, to_svg(figure, "groups", alt))
 
 
@@ -105,10 +108,15 @@ def _last(row: FloatArray) -> float:
     return float(there[-1]) if there.size else 0.0
 
 
+def _mean(row: FloatArray) -> float:
+    there = row[np.isfinite(row)]
+    return float(there.mean()) if there.size else 0.0
+
+
 def _positive_range(table: FloatArray) -> tuple[float, float]:
     there = table[np.isfinite(table) & (table > 0)]
     low, high = (float(there.min()), float(there.max())) if there.size else (0.5, 2.0)
-    return min(low, 0.8), max(high, 1.25)
+    return max(min(low, 0.8), SMALL), max(high, 1.25)
 
 
 def _cells(axes: Axes, table: FloatArray, scale: Normalize, steps: Sequence[int]) -> None:

@@ -93,9 +93,8 @@ def scores(steps: Sequence[int], found: Sequence[Scores]) -> Picture:
     at = np.array(steps)
     reliability = np.array([each.crps.reliability for each in found])
     potential = np.array([each.crps.potential for each in found])
-    width = 0.62 if len(at) <= MARKED else 1.0
-    axes.bar(at, potential, width, color=LIGHT["prior"], alpha=0.75, label="CRPS, potential part")
-    axes.bar(at, reliability, width, potential, color=LIGHT["compute"], label="CRPS, reliability part")
+    _stacked(axes, at, np.zeros(len(at)), potential, ("prior", "CRPS, potential part"))
+    _stacked(axes, at, potential, reliability, ("compute", "CRPS, reliability part"))
     _line(axes, at, np.array([each.rmse for each in found]), "truth", "error of the mean")
     _line(axes, at, np.array([each.spread for each in found]), "posterior", "error to expect from the spread")
     axes.set_ylabel("in units of the errors of the data")
@@ -143,6 +142,16 @@ def _line(axes: Axes, steps: FloatArray, values: FloatArray, colour: str, label:
     axes.plot(
         steps, values, color=LIGHT[colour], linewidth=1.4, marker=marker, markersize=4.5, label=label or None
     )
+
+
+def _stacked(
+    axes: Axes, at: FloatArray, below: FloatArray, height: FloatArray, named: tuple[str, str]
+) -> None:
+    colour, label = LIGHT[named[0]], named[1]
+    if len(at) <= MARKED:
+        axes.bar(at, height, 0.62, below, color=colour, alpha=0.8, label=label)
+    else:
+        axes.fill_between(at, below, below + height, color=colour, alpha=0.8, linewidth=0, label=label)
 
 
 def _legend(axes: Axes) -> None:

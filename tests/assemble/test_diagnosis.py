@@ -11,6 +11,7 @@ import dask.array
 import numpy as np
 import pytest
 
+from daflow.assemble import methods
 from daflow.assemble.contents import outcomes_of
 from daflow.assemble.diagnosis import TOLD, diagnosis, diagnostics_of, rows_of
 from daflow.assemble.step_scores import Scoring
@@ -22,7 +23,7 @@ from daflow.records import Cycle
 from daflow.runs.facts import Progress
 from daflow.storage.memory import MemoryStore
 from tests.contracts.toy_run import LAYOUT, plan
-from tests.end_to_end.small_run import RING, run_inline, written
+from tests.end_to_end.small_run import RING, assert_same_bits, finals, run_inline, written
 
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - no secrets: syncs are free there
 LAZY = {
@@ -50,6 +51,19 @@ def run():
 @pytest.fixture(scope="module")
 def found(run):
     return run.diagnostics().load()
+
+
+def test_that_a_run_has_the_bits_and_the_keys_that_it_has_without(run, monkeypatch):
+    monkeypatch.setattr(methods, "diagnosed", lambda method, observed: method)
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+        plain = run_inline(written(Path(folder), RING), Path(folder) / "run", "method.steps=2")
+        assert_same_bits(finals(plain), finals(run))
+        ours, theirs = (
+            {(o.task.phase, o.task.step, o.task.index): (o.key, o.digest) for o in outcomes_of(each._made)}
+            for each in (run, plain)
+        )
+        assert ours == theirs
+        assert "chi_square" not in plain.diagnostics()
 
 
 def scoring_of(run, **changes):
