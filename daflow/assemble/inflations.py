@@ -84,6 +84,13 @@ def check_inflation(kind: Kind, workflow: Workflow) -> None:
             allowed="inflation: none, or a method whose update starts from what was forecast last",
             do="leave out the section inflation, or choose es_mda or eki",
         )
+    if many and getattr(workflow.method, "acceleration", "none") != "none":
+        raise CombinationError(
+            "method.acceleration takes what an inflation adds for motion, and adds to it",
+            got=f"inflation: {', '.join(one.kind for one in many)}",
+            allowed="inflation: none, or method.acceleration: none",
+            do="leave out one of them",
+        )
     for one in many:
         if isinstance(one, AdaptiveInflation | SpatialInflation):
             _see_that_observations_are_new(one, workflow, kind.n_steps(workflow))

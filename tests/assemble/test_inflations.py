@@ -149,6 +149,7 @@ REFUSED = {
         smoother({"kind": "adaptive"}, method={"kind": "es_mda", "steps": 2}),
         "do not know yet",
     ),
+    "momentum": (smoother(RTPS, method={"kind": "eki", "acceleration": "nesterov"}), "for motion"),
     "spatial, one step": (smoother(SPATIAL), "there is only one"),
     "spatial, correlated errors": (
         workflow(
