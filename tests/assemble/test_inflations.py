@@ -149,7 +149,10 @@ REFUSED = {
         smoother({"kind": "adaptive"}, method={"kind": "es_mda", "steps": 2}),
         "do not know yet",
     ),
-    "momentum": (smoother(RTPS, method={"kind": "eki", "acceleration": "nesterov"}), "for motion"),
+    "momentum": (
+        smoother(RTPS, method={"kind": "eki", "perturbed": "none", "acceleration": "nesterov"}),
+        "for motion",
+    ),
     "spatial, one step": (smoother(SPATIAL), "there is only one"),
     "spatial, correlated errors": (
         workflow(
