@@ -68,7 +68,7 @@ def slice_moves(updates: Sequence[StepUpdate]) -> Picture | None:
         return None
     n_slices = len(noted[0].by_slice)
     table = _thinned(np.stack([each.by_slice for each in noted]))
-    figure, axes = canvas(8.6, 0.85 + min(0.24 * len(noted), 3.0))
+    figure, axes = canvas(8.6 if n_slices > 2 * WRITTEN else 5.2, 0.85 + min(0.24 * len(noted), 3.0))
     high = float(np.nanmax(table)) or 1.0
     image = axes.imshow(
         table,

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from daflow.cli.app import app
 
-COMMANDS = ("check", "run", "resume", "status", "report", "logs", "doctor", "schema", "init")
+COMMANDS = ("check", "run", "resume", "status", "report", "diagnose", "logs", "doctor", "schema", "init")
 
 
 def said(*words):
