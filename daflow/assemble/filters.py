@@ -28,7 +28,9 @@ from daflow.methods.filters_global import (
 from daflow.methods.filters_local import LocalSerialFilter, LocalTransformFilter, Network
 from daflow.methods.filters_networks import Networks
 from daflow.methods.filters_perturbed import Halfway, Perturbed, PerturbedFilter
+from daflow.methods.filters_weighed import WeighedTransformFilter
 from daflow.methods.locality import Locality
+from daflow.methods.locality_by_weights import WeighedLocality
 from daflow.methods.observed import Observed
 from daflow.numerics.filters.finite_size import jeffreys, mode_corrected
 from daflow.numerics.inversion.updates import InversionSettings
@@ -153,9 +155,11 @@ def _serial(workflow: Workflow, observations: Observations) -> Method:
 
 
 def _letkf(workflow: Workflow, observations: Observations) -> Method:
-    _by_distance(workflow)
     steps = _steps(workflow, observations)
-    return LocalTransformFilter(steps.observed, len(steps), steps.localities(workflow))
+    networks = steps.localities(workflow)
+    found = any(isinstance(each, WeighedLocality) for each in networks.localities)
+    make = WeighedTransformFilter if found else LocalTransformFilter
+    return make(steps.observed, len(steps), networks)
 
 
 def _shrinkage(workflow: Workflow, observations: Observations) -> Method:
@@ -165,7 +169,7 @@ def _shrinkage(workflow: Workflow, observations: Observations) -> Method:
 
 
 def _by_distance(workflow: Workflow) -> DistanceLocalization:
-    """Return the localization of a filter whose weights are known before any step.
+    """Return the localization of a filter that goes by distance only.
 
     Raises
     ------
@@ -219,7 +223,7 @@ FILTERS: Final[Mapping[str, Kind]] = {
     "etkf": Kind(_etkf, _one),
     "ensrf": Kind(_serial, _one, localizations=_SERIAL, weights=BY_DISTANCE),
     "eakf": Kind(_serial, _one, localizations=_SERIAL, weights=BY_DISTANCE),
-    "letkf": Kind(_letkf, _one, localizations=_LOCAL, weights=BY_DISTANCE),
+    "letkf": Kind(_letkf, _one, localizations=_LOCAL),
     "enkf_n": Kind(_enkf_n, _one),
     "shrinkage_etkf": Kind(_shrinkage, _one, surveys=lambda _: True, check=check_shrinkage),
 }

@@ -46,7 +46,7 @@ class Networks:
 
     def survey(self, given: SliceInput, slab: StoredArray) -> Arrays:
         """Return what `conclude` needs to know of a prior slice, which is left as it is."""
-        return self.at(given.step).survey(self._placed(given), slab)
+        return self.at(given.step).survey(self.placed(given), slab)
 
     def conclude(self, step: int, factors: Arrays, found: Iterable[Arrays]) -> Arrays:
         """Return what `apply` needs to know of all slices, to be added to the factors."""
@@ -54,13 +54,14 @@ class Networks:
 
     def apply(self, given: SliceInput, slab: StoredArray) -> None:
         """Turn a prior slice (n_members, n) into the posterior, in place."""
-        self.at(given.step).apply(self._placed(given), slab)
+        self.at(given.step).apply(self.placed(given), slab)
 
     def which_hear(self, given: SliceInput) -> LocalizationPlan:
         """Return which observations of the step the points of a slice hear, of localities by distance."""
-        return LocalizationPlan.from_arrays(self._placed(given).places)
+        return LocalizationPlan.from_arrays(self.placed(given).places)
 
-    def _placed(self, given: SliceInput) -> SliceInput:
+    def placed(self, given: SliceInput) -> SliceInput:
+        """Return what a slice is given, with what is known of it by the locality of its step alone."""
         prefix = f"network_{self.of_step[given.step]}_"
         mine = {
             name.removeprefix(prefix): array

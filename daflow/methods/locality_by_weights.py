@@ -17,6 +17,7 @@ from daflow.numerics.localization.correlation_tapers import unit_anomalies
 from daflow.numerics.localization.distance import IntArray
 from daflow.numerics.localization.weighed_update import (
     WeighedFactors,
+    Weights,
     add_weighed_analysis,
     add_weighed_increment,
     plan_everywhere,
@@ -145,26 +146,32 @@ class WeighedLocality:
 
     def apply(self, given: SliceInput, slab: StoredArray) -> None:
         """Turn a prior slice (n_members, n) into the posterior, in place."""
-        n, factors = slab.shape[1], WeighedFactors(*(given.factors[name] for name in WeighedFactors._fields))
-        plan = (
-            LocalizationPlan.from_arrays(given.places)
-            if self.planned
-            else plan_everywhere(n, len(factors.left))
-        )
+        factors = WeighedFactors(*(given.factors[name] for name in WeighedFactors._fields))
+        update = add_weighed_analysis if self.tapers == "observation_error" else add_weighed_increment
+        update(self.heard(given, len(factors.left)), slab, factors, self.weights(given))
+
+    def heard(self, given: SliceInput, n_obs: int) -> LocalizationPlan:
+        """Return which observations the points of a slice may hear: what the first planned part says."""
+        if self.planned:
+            return LocalizationPlan.from_arrays(given.places)
+        return plan_everywhere(given.where.size, n_obs)
+
+    def weights(self, given: SliceInput) -> Weights:
+        """Return what multiplies the weights of the plan, of a slice at a step."""
         weighings = [(each, _of(number, given.factors)) for number, each in enumerate(self.weighings)]
         weighings += [(each.weighing(), {}) for each in self.planned[1:]]
+        n = given.where.size
         variable = given.places.get("variable", np.zeros(n, np.int64))
         places = _Places(given, variable, given.places.get("coordinates", np.full((n, 3), np.nan)))
 
-        def weights(points: IntArray, departures: FloatArray, obs: IntArray, unit: FloatArray) -> FloatArray:
+        def weigh(points: IntArray, departures: FloatArray, obs: IntArray, unit: FloatArray) -> FloatArray:
             pairs = places.pairs(points, departures, obs, unit)
             product = np.ones((len(obs), len(points))).T
             for weighing, known in weighings:
                 product *= weighing.weigh(pairs, known)
             return product
 
-        update = add_weighed_analysis if self.tapers == "observation_error" else add_weighed_increment
-        update(plan, slab, factors, weights)
+        return weigh
 
     def check(self) -> None:
         """Look whether every observation has what its weights depend on.

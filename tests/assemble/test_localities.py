@@ -88,7 +88,10 @@ METHODS = {
     "enkf": {"kind": "enkf"},
     "denkf": {"kind": "denkf"},
     "gain_inflated_enkf": {"kind": "gain_inflated_enkf", "zeta": 0.1},
+    "letkf": {"kind": "letkf"},
 }
+LOCAL = [name for name, case in CASES.items() if case.get("tapers") == "observation_error"]
+"""What letkf takes as well."""
 
 
 @pytest.fixture(scope="module")
@@ -129,12 +132,12 @@ def updated(flow, cuts, step=0):
 @settings(max_examples=3, deadline=None)
 @given(
     cuts=st.lists(st.integers(0, N_STATE), max_size=3).map(sorted),
-    name=st.sampled_from([name for name in METHODS if name != "es_mda"]),
+    name=st.sampled_from([name for name in METHODS if name not in ("es_mda", "letkf")]),
 )
-def test_that_every_localization_goes_with_every_perturbed_method_whatever_the_slices(
+def test_that_every_localization_goes_with_every_method_that_takes_it_whatever_the_slices(
     folder, case, cuts, name
 ):
-    for method in ("es_mda", name):
+    for method in ("es_mda", name, *(["letkf"] if case in LOCAL else [])):
         flow = workflow(folder, CASES[case], method=METHODS[method])
         check_method(flow)
         whole = updated(flow, ())
@@ -251,7 +254,7 @@ def test_that_what_cannot_be_is_refused_with_the_key_or_the_cure(folder, case):
 @pytest.mark.parametrize("case", [name for name in CASES if name != "distance"])
 @pytest.mark.parametrize("method", ["letkf", "ensrf", "etkf", "ies"])
 def test_that_methods_with_weights_of_their_own_or_none_refuse_others(folder, case, method):
-    if case.startswith("distance") and method == "ensrf":
+    if (case.startswith("distance") and method == "ensrf") or (case in LOCAL and method == "letkf"):
         return
     with pytest.raises(CombinationError, match=r"localization\.kind"):
         check_method(workflow(folder, CASES[case], method={"kind": method}))

@@ -12,8 +12,12 @@ from hypothesis import strategies as st
 
 from daflow.errors import CombinationError, DataError
 from daflow.methods import DistanceLocality
+from daflow.methods.filters_local import LocalTransformFilter
+from daflow.methods.filters_networks import Networks
+from daflow.methods.filters_weighed import WeighedTransformFilter
 from daflow.methods.locality_by_function import FunctionLocality
 from daflow.methods.locality_by_weights import WeighedLocality
+from daflow.methods.observed import Observed
 from daflow.numerics.inversion.updates import InversionSettings, perturbed_observation_update
 from daflow.numerics.localization import weighing
 from daflow.numerics.localization.correlation_tapers import (
@@ -35,7 +39,7 @@ from daflow.numerics.smoothers.kalman_inversion import equivalent_alpha, perturb
 from daflow.ports import SliceInput, SlicePoints
 from daflow.records import StateSlice
 from tests.methods.localized import Localized, update
-from tests.numerics.localization.local_problems import plain_local_analysis
+from tests.numerics.localization.local_problems import plain_letkf, plain_local_analysis
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 N_MEMBERS, N_STATE, N_OBS = 12, 43, 6
@@ -375,3 +379,37 @@ def test_that_an_update_of_many_points_and_observations_takes_little_memory(tape
         tracemalloc.stop()
     # Weights of all pairs would take 800, 80 and 8 MB.
     assert peak < {200_000: 40e6, 20_000: 20e6, 2_000: 7e6}[n_state]
+
+
+def transformed(locality, cuts, points=POINTS):
+    """The posterior of a local transform filter."""
+    method = WeighedTransformFilter(
+        lambda step: Observed(OBSERVED[0], DIAGONAL), 9, Networks((locality,), (0,) * 9)
+    )
+    return update(method, PRIOR, PREDICTED, cuts, STEP, points)[0]
+
+
+def plain_transform(weights):
+    scale = np.sqrt(DIAGONAL.diagonal() * (N_MEMBERS - 1.0))
+    anomalies = (PREDICTED - PREDICTED.mean(axis=0)).T / scale[:, np.newaxis]
+    return plain_letkf(weights, PRIOR, anomalies, (OBSERVED[0] - PREDICTED.mean(axis=0)) / scale)
+
+
+@any_family
+@settings(max_examples=5, deadline=None)
+@drawn(CUTS)
+def test_that_a_local_transform_filter_gives_the_plain_formula_of_the_whole(family, cuts):
+    one, weights = FAMILIES[family]
+    r = correlations(PRIOR, PREDICTED)
+    near(transformed(WeighedLocality("observation_error", (one,)), cuts), plain_transform(weights(r)))
+    product = WeighedLocality("observation_error", (one,), (distance("observation_error"), of_user()))
+    near(transformed(product, cuts), plain_transform(weights(r) * BY_DISTANCE * plain_of_user()))
+
+
+def test_that_a_local_transform_filter_with_weights_of_distance_alone_is_the_one_that_knows_them_before():
+    alone = distance("observation_error")
+    known = LocalTransformFilter(
+        lambda step: Observed(OBSERVED[0], DIAGONAL), 9, Networks((alone,), (0,) * 9)
+    )
+    expected, _ = update(known, PRIOR, PREDICTED, [9], STEP, POINTS)
+    near(transformed(WeighedLocality("observation_error", (), (alone,)), [9]), expected)

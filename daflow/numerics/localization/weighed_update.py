@@ -134,6 +134,47 @@ def add_weighed_analysis(
     _change_all(plan, slab, factors, weights, change)
 
 
+def add_weighed_letkf(
+    plan: LocalizationPlan,
+    slab: Slab,
+    factors: WeighedFactors,
+    weights: Weights,
+    solver: Solver | None = None,
+) -> None:
+    """Update a slice by the local ensemble transform Kalman filter, in place.
+
+    Parameters
+    ----------
+    plan, slab, solver
+        As `daflow.numerics.localization.letkf.add_letkf_analysis` has them.
+    factors
+        Its anomalies, its innovation once for each member, and unit anomalies.
+    weights
+        What multiplies the plan's, on the inverse of R.
+
+    Raises
+    ------
+    daflow.errors.DataError
+        As `add_weighed_increment`.
+
+    Notes
+    -----
+    Costs as `add_weighed_analysis`.
+
+    Laws: weights of ones give `daflow.numerics.localization.letkf.add_letkf_analysis`; the others are those
+    of `add_weighed_increment`.
+    """
+    solves = (solver or fastest_solver()).root_gains
+
+    def change(here: FloatArray, full: FloatArray, own: FloatArray, others: FloatArray) -> None:
+        system = LocalSystem(own, full, here, 0, own @ here)
+        (of_mean,) = solves([system])
+        here[:] = own.T @ system.heard
+        here += others[:, 0] @ of_mean
+
+    _change_all(plan, slab, factors, weights, change)
+
+
 Change = Callable[[FloatArray, FloatArray, FloatArray, FloatArray], None]
 """Turns departures (n_members, p) into increments by weights (q, p) and both factors (q, n_members)."""
 

@@ -1,0 +1,80 @@
+"""The local transform filter with weights that are found when a slice is updated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from daflow.methods.filters_networks import Networks
+from daflow.methods.locality_by_weights import WeighedLocality
+from daflow.methods.observed import Observed
+from daflow.numerics.localization.letkf import letkf_factors_by_blocks
+from daflow.numerics.localization.weighed_update import WeighedFactors, add_weighed_letkf
+from daflow.numerics.observations.blocks import BlockedInnovations
+from daflow.ports import Arrays, Prepared, SliceInput, SlicePoints, StepInput, StoredArray
+
+
+@dataclass(frozen=True, eq=False)
+class WeighedTransformFilter:
+    """The LETKF (Hunt, Kostelich & Szunyogh, 2007, Physica D 230, 112) whose weights no distance gives alone.
+
+    Laws: a slice gives what the whole gives; with weights of distance it is
+    `daflow.methods.filters_local.LocalTransformFilter`; where every weight is one it is the ETKF.
+
+    Parameters
+    ----------
+    observed
+        What is observed at a step; errors are independent.
+    n_steps
+        How many steps there are: cycles, or one.
+    networks
+        What weighs pairs of numbers and observations: localities by weights.
+    """
+
+    observed: Callable[[int], Observed]
+    n_steps: int
+    networks: Networks
+
+    def base(self, step: int) -> int:
+        """Return from which step's members the update of a step starts."""
+        return step
+
+    def prepare(self, given: StepInput) -> Prepared:
+        """Return anomalies and innovation in units of the errors, and unit anomalies, observations first.
+
+        Raises
+        ------
+        daflow.errors.CombinationError
+            Errors that depend on each other.
+        """
+        seen = self.observed(given.step)
+        blocks = BlockedInnovations(len(given.members), seen.error, given.predicted, seen.values)
+        anomalies, innovation = letkf_factors_by_blocks(blocks)
+        norm = np.sqrt(np.square(anomalies).sum(axis=1, keepdims=True))
+        unit = np.divide(anomalies, norm, out=np.zeros_like(anomalies), where=norm > 0)
+        return Prepared({"anomalies": anomalies, "innovation": innovation, "unit": unit})
+
+    def localize(self, locate: Callable[[], SlicePoints]) -> Arrays:
+        """Return what is known of a slice by where its points lie."""
+        return self.networks.plan(locate())
+
+    def survey(self, given: SliceInput, slab: StoredArray) -> Arrays:
+        """Return what the localization needs to know of a prior slice."""
+        return self.networks.survey(given, slab)
+
+    def conclude(self, given: StepInput, factors: Arrays, found: Iterable[Arrays]) -> Prepared:
+        """Return what the localization needs to know of all slices."""
+        return Prepared(self.networks.conclude(given.step, factors, found))
+
+    def apply(self, given: SliceInput, slab: StoredArray) -> Arrays:
+        """Turn a prior slice (n_members, n) into the posterior, in place; nothing is carried."""
+        locality, placed = cast("WeighedLocality", self.networks.at(given.step)), self.networks.placed(given)
+        anomalies = given.factors["anomalies"]
+        innovation = np.broadcast_to(given.factors["innovation"][:, np.newaxis], anomalies.shape)
+        factors = WeighedFactors(anomalies, innovation, given.factors["unit"])
+        plan = locality.heard(placed, len(anomalies))
+        add_weighed_letkf(plan, slab, factors, locality.weights(placed))
+        return {}
