@@ -12,6 +12,7 @@ A branch knows its parent by a relative path, so that a run may be moved with it
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +33,7 @@ from daflow.storage.branch_store import BranchStore
 BRANCHES: Final = "branches"
 """The folder of a run's branches."""
 RECORD: Final = "branch.json"
+_NUMBER: Final = re.compile(r"(\d+(?:\.\d+)?)")
 
 
 @dataclass(frozen=True)
@@ -96,9 +98,16 @@ def parent_of(run: RunFolder, branching: Branching) -> RunFolder:
 
 
 def branch_folders(run: RunFolder) -> dict[str, Path]:
-    """Return the branches of a run by name, in the order of their names."""
-    found = sorted((run.folder / BRANCHES).glob(f"*/{RECORD}"))
-    return {path.parent.name: path.parent for path in found if not path.parent.name.startswith(".")}
+    """Return the branches of a run by name, in the order of their names, 9 before 10."""
+    found = [path.parent for path in (run.folder / BRANCHES).glob(f"*/{RECORD}")]
+    made = [folder for folder in found if not folder.name.startswith(".")]
+    return {folder.name: folder for folder in sorted(made, key=_in_order)}
+
+
+def _in_order(folder: Path) -> tuple[str | float, ...]:
+    """Return words and the numbers between them."""
+    parts = _NUMBER.split(folder.name)
+    return tuple(float(part) if i % 2 else part for i, part in enumerate(parts))
 
 
 def store_for(run: RunFolder) -> ZarrStore | BranchStore:

@@ -333,6 +333,13 @@ def test_that_a_sweep_is_not_too_large_and_names_each_value_once(parent):
         wishes_of(run, (), ["localization.lengths.x=4,5,4"])
 
 
+def test_that_branches_are_told_in_the_order_of_their_numbers(copied):
+    run = open_folder(copied)
+    make_branches(run, wishes_of(run, (), ["localization.lengths.x=10,9.5,30,9"], name="x"))
+    named = [name.rpartition("=")[2] for name in daflow.open_run(copied).branches()]
+    assert named == ["9", "9.5", "10", "30"]
+
+
 def test_that_none_of_a_sweep_is_made_if_one_cannot_be(copied):
     run = open_folder(copied)
     with pytest.raises(ConfigError):

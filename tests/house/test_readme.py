@@ -29,7 +29,7 @@ def test_that_the_workflow_in_the_readme_is_one():
 
 
 def test_that_the_commands_in_the_readme_exist():
-    named = set(re.findall(r"\bdaflow (\w+)", "".join(blocks(""))))
+    named = set(re.findall(r"\bdaflow (\w[\w-]*)", "".join(blocks(""))))
     assert {"init", "check", "run", "status", "report", "resume"} <= named
     for command in named:
         assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
