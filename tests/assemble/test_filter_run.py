@@ -14,7 +14,7 @@ import xarray as xr
 import daflow
 from daflow.assemble.preview import preview
 from daflow.config.load import load_workflow
-from daflow.errors import DataError
+from daflow.errors import CombinationError, DataError
 from tests.end_to_end.small_run import CALLABLE, WELL, run_inline, written
 
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - no secrets: syncs are free there
@@ -143,3 +143,78 @@ def test_that_a_smoother_has_no_states_to_ask_for(tmp_path):
     with pytest.raises(DataError, match="no step 1"):
         made.truth(1)
     assert "time" not in made.truth().coords
+
+
+USERS = """
+name: users
+seed: 5
+ensemble: {size: 12}
+parameters:
+  level: {shape: [14], prior: {kind: normal, mean: 0, std: 1}}
+model: {kind: callable, advance: 'model:advance', observables: 'model:observables'}
+observations: OBSERVATIONS
+cycling: {start: 1.0, window: 2.0}
+method: {kind: etkf}
+storage: {slice_size: 4}
+"""
+TWIN = "{kind: twin, error: {default: {absolute: 0.3}}}"
+MODEL = """
+import numpy as np
+
+def observables():
+    time = np.repeat(np.arange(7.0, 1.0, -1.0), 2)
+    table = {"name": np.tile(["a", "b"], 6), "kind": np.full(12, "k"), "time": time}
+    return table | {"cell": np.tile([0, 3], 6)}
+
+def flow(level, seconds):
+    for _ in range(round(seconds)):
+        level = 0.95 * np.roll(level, 1) + 0.2 * np.sin(level)
+    return level
+
+def advance(state, observations, start, stop):
+    pairs = zip(observations["time"], observations["cell"])
+    seen = [flow(state["level"], time - start)[int(cell)] for time, cell in pairs]
+    return {"level": flow(state["level"], stop - start)}, seen
+"""
+
+
+def users_run(folder, observations, *overrides):
+    folder.mkdir()
+    (folder / "model.py").write_text(MODEL)
+    workflow = folder / "workflow.yaml"
+    workflow.write_text(USERS.replace("OBSERVATIONS", observations))
+    return run_inline(workflow, folder / "run", *overrides)
+
+
+def test_that_a_user_s_function_goes_from_cycle_to_cycle_whatever_the_order_of_the_observations(tmp_path):
+    twin = users_run(tmp_path / "twin", TWIN)
+    assert [float(twin.state(step)["time"]) for step in range(4)] == [1.0, 3.0, 5.0, 7.0]
+    observed = twin.observations().to_dataframe().reset_index(drop=True)
+    assert observed["time"].is_monotonic_increasing is False, "the order within a cycle is the model's"
+    tables = {"shuffled": observed.sample(frac=1.0, random_state=2), "sorted": observed.sort_values("time")}
+    for name, table in tables.items():
+        path = tmp_path / f"{name}.csv"
+        table.to_csv(path, index=False, float_format="%.17g")
+        run = users_run(tmp_path / name, f"{{kind: file, path: {path}}}")
+        for step in range(4):
+            np.testing.assert_allclose(run.state(step)["level"], twin.state(step)["level"], rtol=1e-10)
+        assert run.observations()["step"].values.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+        assert "squared_error" not in (run.folder / "journal.jsonl").read_text()
+
+
+def test_that_errors_of_different_cycles_that_depend_on_each_other_are_refused_before_anything_runs(tmp_path):
+    twin = users_run(tmp_path / "twin", TWIN)
+    path, blocks = tmp_path / "seen.csv", tmp_path / "blocks.npz"
+    twin.observations().to_dataframe().drop(columns="error_std").to_csv(path, index=False)
+    block = 0.09 * np.eye(6) + 0.01
+    np.savez(blocks, first=block, second=block, quarter=block[:4, :4])
+
+    def settings(*names):
+        error = f"{{kind: block, file: {blocks}, arrays: [{', '.join(names)}]}}"
+        return f"{{kind: file, path: {path}, error: {error}}}"
+
+    with pytest.raises(CombinationError, match="block 0 "):
+        users_run(tmp_path / "refused", settings("first", "second"))
+    assert not (tmp_path / "refused" / "run").exists()
+    parted = users_run(tmp_path / "parted", settings("quarter", "quarter", "quarter"))
+    assert parted.status().state == "finished"
