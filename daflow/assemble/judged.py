@@ -68,7 +68,9 @@ def desroziers(store: Store, progress: Progress, last: int) -> xr.Dataset:
             "the errors of the observations cannot be diagnosed",
             got="a run in cycles" if store.layout.cycles else "a run that is not finished",
             allowed="one whose observations were all forecast before and after all updates",
-            do="finish the run with `daflow resume`; of a filter see chi_square in run.diagnostics()",
+            do="of a filter, whose observations are forecast once, look at chi_square in run.diagnostics()"
+            if store.layout.cycles
+            else "finish the run with `daflow resume`",
         )
     members, n_obs = progress.survivors[Phase.FORECAST, last], store.layout.n_obs
     before, after = (store.read_predicted(s, members, 0, n_obs).mean(axis=0) for s in (0, last))

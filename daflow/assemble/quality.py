@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daflow.assemble.cycles import cycles_of
 from daflow.config.execution import PolicySettings
-from daflow.config.localization import ProductLocalization
+from daflow.config.localization import for_kinds
 from daflow.config.quality import MissingShare
 from daflow.config.schema import Workflow
 from daflow.errors import CombinationError
@@ -23,6 +23,8 @@ from daflow.names import Phase, Status
 from daflow.ports import Arrays, FloatArray, Method, Observations, ObservationTable
 from daflow.records import Cycle, Outcome
 
+MOST_TOLD: Final = 5
+"""Steps whose observations are told of one by one."""
 Make = Callable[[Workflow, Observations], Method]
 """Fits the method of a workflow to observations, whichever they are."""
 
@@ -50,7 +52,7 @@ def checked(workflow: Workflow, observations: Observations, make: Make) -> Metho
             left = replace(left, numbers=_within(cycles, rows))
         made = super_obs_of(workflow.observations.super_obs, left)
         used, averages = (left, None) if made is None else (made[0], made[1].weights)
-        return Fitted(make(_for_kinds(workflow, used.table), used), averages)
+        return Fitted(make(_among(workflow, used.table), used), averages)
 
     return checked_method(judge, fit, len(observations.table["name"]), cycles)
 
@@ -114,22 +116,33 @@ def told(observations: Observations, outcomes: Iterable[Outcome]) -> Iterator[st
 
 
 def told_flags(outcomes: Iterable[Outcome]) -> Iterator[str]:
-    """Yield in words what the steps of a run left out and believed less, where that changed."""
-    before: Mapping[str, float] = {}
+    """Yield in words what the steps of a run left out and believed less, where that changed.
+
+    Of more than `MOST_TOLD` steps, all in one.
+    """
     prepared = {o.task.step: o.figures for o in outcomes if o.task.phase is Phase.PREPARE and _fine(o)}
-    for step, figures in sorted(prepared.items()):
-        now = {name: n for name, n in figures.items() if name.startswith("obs_")}
-        if not now or now == before:
-            continue
-        before = now
-        n_obs = now["obs_used"] + now["obs_left_out"]
-        reasons = [f"{now[f'obs_{name}']:.0f} {name}" for name in FLAGS[1:] if now.get(f"obs_{name}")]
-        if reasons:
-            less = f", {now['obs_inflated']:.0f} with a larger error" if now.get("obs_inflated") else ""
-            yield (
-                f"Step {step}: {now['obs_used']:.0f} of {n_obs:.0f} observations used{less}; "
-                f"flagged: {', '.join(reasons)}."
-            )
+    found = [(step, _counts(figures)) for step, figures in sorted(prepared.items())]
+    found = [(step, counts) for step, counts in found if counts]
+    new = [each for k, each in enumerate(found) if k == 0 or each[1] != found[k - 1][1]]
+    if len(new) <= MOST_TOLD:
+        for step, counts in new:
+            yield from _told_counts(f"Step {step}", counts)
+        return
+    total = {name: sum(counts[name] for _, counts in found) for name in found[0][1]}
+    yield from _told_counts(f"Steps {found[0][0]} to {found[-1][0]}, added up", total)
+
+
+def _counts(figures: Mapping[str, float]) -> dict[str, int]:
+    return {name: round(n) for name, n in figures.items() if name.startswith("obs_")}
+
+
+def _told_counts(where: str, counts: Mapping[str, int]) -> Iterator[str]:
+    reasons = [f"{counts[f'obs_{name}']} {name}" for name in FLAGS[1:] if counts[f"obs_{name}"]]
+    if reasons:
+        less = f", {counts['obs_inflated']} with a larger error" if counts["obs_inflated"] else ""
+        n_obs = counts["obs_used"] + counts["obs_left_out"]
+        used = f"{counts['obs_used']} of {n_obs} observations used"
+        yield f"{where}: {used}{less}; flagged: {', '.join(reasons)}."
 
 
 def _fine(outcome: Outcome) -> bool:
@@ -168,21 +181,7 @@ def _within(cycles: tuple[Cycle, ...], rows: NDArray[np.int64]) -> NDArray[np.in
     return within
 
 
-def _for_kinds(workflow: Workflow, table: ObservationTable) -> Workflow:
+def _among(workflow: Workflow, table: ObservationTable) -> Workflow:
     """Return a workflow whose localization speaks of no kind that is left out altogether."""
     there = set(np.unique(np.asarray(table["kind"], dtype=str)).tolist())
-    local = _of_kinds(workflow.localization, there)
-    return workflow if local is workflow.localization else workflow.model_copy(update={"localization": local})
-
-
-def _of_kinds(local: Any, there: set[str]) -> Any:
-    """Return a localization, or a part of one, without lengths for kinds that are not there."""
-    if isinstance(local, ProductLocalization):
-        parts = tuple(_of_kinds(part, there) for part in local.of)
-        unchanged = all(new is old for new, old in zip(parts, local.of, strict=True))
-        return local if unchanged else local.model_copy(update={"of": parts})
-    lengths: Mapping[str, Any] = getattr(local, "observations", {})
-    if set(lengths) <= there:
-        return local
-    left = {kind: reach for kind, reach in lengths.items() if kind in there}
-    return local.model_copy(update={"observations": left})
+    return workflow.model_copy(update={"localization": for_kinds(workflow.localization, there)})

@@ -32,7 +32,7 @@ DISTANCE = {"kind": "distance", "lengths": {"x": 6}, "observations": {"wild": {"
 CHECK = {"background_check": {"threshold": 5.0}}
 
 
-def workflow(method="es_mda", observations=None, policy=None, **sections):
+def workflow(method="es_mda", observations=None, policy=None, options=None, **sections):
     plain = yaml.safe_load("""
     seed: 3
     ensemble: {size: 9}
@@ -42,7 +42,7 @@ def workflow(method="es_mda", observations=None, policy=None, **sections):
     """)
     plain["observations"] = {"kind": "file", "path": "o.csv"} | (observations or {})
     own = {"es_mda": {"steps": 2}, "eki": {"steps": 2}, "gain_inflated_enkf": {"zeta": 0.1}}
-    plain["method"] = {"kind": method} | own.get(method, {})
+    plain["method"] = {"kind": method} | own.get(method, {}) | (options or {})
     return workflow_from(plain | sections | {"policy": policy or {}}, Path("unused"))
 
 
@@ -82,9 +82,15 @@ def same_bits(one, other):
     assert all(a.tobytes() == b.tobytes() for a, b in zip(one, other, strict=True))
 
 
+SHRINKAGE = "shrinkage_etkf"
+"""Only in cycles, and with a climatology."""
 NICE = {"kind": "product", "of": [DISTANCE, {"kind": "sampling_error", "family": "nice"}]}
 CASES = [
-    *((kind, {"kind": "none"}) for kind, of in KINDS.items() if "none" in of.localizations),
+    *(
+        (kind, {"kind": "none"})
+        for kind in KINDS
+        if "none" in KINDS[kind].localizations and kind != SHRINKAGE
+    ),
     *((kind, DISTANCE) for kind, of in KINDS.items() if "gain" in of.localizations),
     ("letkf", DISTANCE | {"tapers": "observation_error"}),
     ("eakf", DISTANCE | {"tapers": "cross_covariance"}),
@@ -239,7 +245,7 @@ def in_cycles(n_cycles=4):
     """Return two observations a cycle, whose first is far away in cycle 1, and both in cycle 2."""
     one = observed()
     table = one.table | {"time": np.repeat(np.arange(1.0, n_cycles + 1), N_OBS // n_cycles)}
-    table["kind"] = np.full(N_OBS, "tame")
+    table |= {"kind": np.full(N_OBS, "a"), "name": np.array([f"a:{place}" for place in AT])}
     table["value"] = PRIOR[0, AT] + 40.0 * np.isin(np.arange(N_OBS), [2, 4, 5])
     return Observations(table, {})
 
@@ -249,22 +255,24 @@ def cycle(method, step, carried=None):
     return run.step(step, PRIOR, PREDICTED[:, 2 * step : 2 * step + 2])
 
 
-@pytest.mark.parametrize("kind", ["enkf", "etkf"])
-def test_that_a_filter_judges_each_cycle_by_itself_and_goes_on_without_observations(kind):
-    checked = method_of(workflow(kind, CHECK, **CYCLING), in_cycles())
-    plain = method_of(workflow(kind, **CYCLING), in_cycles())
+@pytest.mark.parametrize("kind", ["enkf", "etkf", SHRINKAGE])
+def test_that_a_filter_judges_each_cycle_by_itself_and_goes_on_without_observations(tmp_path, kind):
+    np.save(tmp_path / "climate.npy", np.random.default_rng(1).standard_normal((50, N_STATE)))
+    options = {"target": {"file": str(tmp_path / "climate.npy")}} if kind == SHRINKAGE else {}
+    more = {"options": options} | CYCLING
+    checked = method_of(workflow(kind, CHECK, **more), in_cycles())
+    plain = method_of(workflow(kind, **more), in_cycles())
     found = [cycle(checked, step) for step in range(4)]
     for step in (0, 3):
         same_bits([found[step][0]], [cycle(plain, step)[0]])
     assert [prepared.figures["obs_used"] for _, prepared in found] == [2, 1, 0, 2]
     same_bits([found[2][0]], [PRIOR])
     # The observation that is left in cycle 1 draws what it draws in company.
-    bare = method_of(workflow(kind, **CYCLING), replace(in_cycles(), numbers=None))
     worthless = in_cycles()
     worthless.table["error_std"][2] = 1e7
-    close = cycle(method_of(workflow(kind, **CYCLING), worthless), 1)[0]
+    close = cycle(method_of(workflow(kind, **more), worthless), 1)[0]
     np.testing.assert_allclose(found[1][0], close, atol=1e-4)
-    assert np.abs(cycle(bare, 1)[0] - close).max() > 0.1
+    assert np.abs(found[1][0] - PRIOR).max() > 0.1
 
 
 def test_that_averages_in_cycles_are_refused():
@@ -284,6 +292,9 @@ def test_that_the_report_s_words_say_what_changed_and_when():
         "Step 2: 5 of 7 observations used, 1 with a larger error; flagged: 2 background, 2 missing.",
     ]
     assert list(told_flags([outcome(0)])) == []
+    many = [outcome(step, **first | {"missing": step, "inflated": 0}) for step in range(6)]
+    (line,) = told_flags(many)
+    assert line == ("Steps 0 to 5, added up: 30 of 42 observations used; flagged: 12 background, 15 missing.")
     assert flags_of(None, 2).tolist() == ["used", "used"]
     assert scale_of({}, 2).tolist() == [1.0, 1.0]
 
