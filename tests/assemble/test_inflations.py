@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from daflow.assemble.filters import FILTERS
 from daflow.assemble.inflations import check_inflation, inflated, inflations_told
 from daflow.assemble.methods import KINDS, check_method, method_of, n_steps_of
 from daflow.assemble.preview import _notes
+from daflow.assemble.smoothers import SMOOTHERS
 from daflow.config.load import workflow_from
 from daflow.errors import CombinationError
 from daflow.methods import EsMda
@@ -40,8 +42,6 @@ OBSERVED = Observations(TABLE, {})
 WIDER = {"kind": "multiplicative", "factor": 1.44}
 RTPS = {"kind": "relaxation", "to": "prior_spread", "strength": 0.8}
 SPATIAL = {"kind": "spatial", "std": 0.5, "least_std": 0.1, "lower": 0.8, "upper": 3.0, "damping": 0.7}
-NEEDED = {"gain_inflated_enkf": {"zeta": 0.1}}
-"""Kind of method -> the settings that have no default."""
 DISTANCE = {"kind": "distance", "lengths": {"x": 1.0}, "variables": {"b": "none"}}
 
 
@@ -177,18 +177,20 @@ def test_that_one_update_may_adapt_its_inflation():
     assert n_steps_of(one) == 1
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SMOOTHERS)
 def test_that_exactly_the_methods_that_start_from_an_earlier_prior_are_refused(kind):
-    sections = {"method": {"kind": kind} | NEEDED.get(kind, {})}
-    if "none" not in KINDS[kind].localizations:
-        sections["localization"] = DISTANCE | {"tapers": min(KINDS[kind].localizations)}
-    made, plain = smoother(WIDER, **sections), method_of(smoother("none", **sections), OBSERVED)
+    method = {"kind": kind}
+    made, plain = smoother(WIDER, method=method), method_of(smoother("none", method=method), OBSERVED)
     if any(plain.base(step) != step for step in range(plain.n_steps)):
         for refuses in (check_method, lambda workflow: method_of(workflow, OBSERVED)):
             with pytest.raises(CombinationError, match="starts each update from the prior"):
                 refuses(made)
     else:
         check_method(made)
+
+
+def test_that_filters_start_from_what_was_forecast_last():
+    assert not any(kind.starts_from_prior for kind in FILTERS.values())
 
 
 def test_that_inflations_are_told_in_a_line():
