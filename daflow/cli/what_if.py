@@ -35,8 +35,8 @@ COMPARE: Final = (
     "Compare the analyses of a run and its branches: a table, and a picture in RUN/branches.\n\n"
     "Misfit per observation before and after (as the update would have it were the model linear, and of the "
     "posterior's forecast where there is one: 1 is as good as errors allow); chi-square of the innovations "
-    "(1: spread and errors explain them) and degrees of freedom for signal; the change of spread; how far "
-    "the mean moved, in prior standard deviations; in a twin experiment the CRPS against the truth (0 is "
+    "(1: spread and errors explain them) and degrees of freedom for signal (DFS); the change of spread; how "
+    "far the mean moved, in prior standard deviations; in a twin experiment the CRPS against the truth (0 is "
     "perfect), before and after. Of several variables, each has a line."
 )
 GO_ON: Final = (
@@ -150,8 +150,8 @@ def comparison_tables(rows: Sequence[AnalysisFigures]) -> Iterator[Table]:
         "misfit\nbefore": [_number(row.misfit_before) for row in rows],
         "after,\nif linear": [_number(row.misfit_linear) for row in rows],
         "after,\nforecast": [_number(row.misfit_after) for row in rows],
-        "chi2": [_number(row.chi_square) for row in rows],
-        "dfs": [_number(row.dfs) for row in rows],
+        "chi²": [_number(row.chi_square) for row in rows],
+        "DFS": [_number(row.dfs) for row in rows],
         "seconds": [_number(row.seconds) for row in rows],
     }
     yield _table(rows, of_all)

@@ -14,8 +14,9 @@ import daflow
 from daflow.assemble import launch
 from daflow.assemble.branches import analyse, make_branches
 from daflow.assemble.branching import plan_for
-from daflow.assemble.folder import open_folder
+from daflow.assemble.folder import make_run, open_folder
 from daflow.assemble.wishes import MOST_BRANCHES, wishes_of
+from daflow.config.load import load_workflow
 from daflow.errors import ConfigError, DataError
 from daflow.names import Phase
 from daflow.runs.journal import read_journal
@@ -247,6 +248,36 @@ def test_that_a_run_moves_with_its_branches_and_a_branch_alone_does_not(copied, 
     alone = run.folder.rename(tmp_path / "alone")
     with pytest.raises(DataError, match="is a branch of cannot be opened"):
         daflow.open_run(alone)
+
+
+def test_that_the_stages_of_a_branch_have_keys_of_their_own_unless_a_run_would_do_the_same(
+    ring, parent, tmp_path
+):
+    changed = make_run(load_workflow(ring, ["localization.lengths.x=9"]), tmp_path / "whole", "")
+    whole, theirs = plan_for(changed).keys, plan_for(open_folder(parent.folder)).keys
+    first, later = (
+        plan_for(
+            open_folder(branch(parent.folder, "localization.lengths.x=9", step=step, name=f"k{step}").folder)
+        )
+        for step in (0, 1)
+    )
+    assert first.keys == whole
+    assert later.keys.keys() == whole.keys()
+    own = {key for stage, key in later.keys.items() if stage in later.stages}
+    assert not own & {*whole.values(), *theirs.values()}
+    # What lies before it is the parent's, but places are kept by a key of the branch's own localization.
+    assert later.keys[Phase.PREPARE, 0] == whole[Phase.PREPARE, 0] != theirs[Phase.PREPARE, 0]
+
+
+def test_that_a_branch_may_survey_where_its_parent_did_not_and_the_other_way_round(parent, done):
+    surveyed = branch(parent.folder, "localization={kind: sampling_error, family: nice}", step=1, name="nice")
+    assert {task.phase for task in done} == {Phase.PREPARE, Phase.SURVEY, Phase.CONCLUDE, Phase.UPDATE}
+    assert surveyed.resume().kind == "finished"
+    plain = branch(surveyed.folder, "localization={kind: none}", step=2)
+    assert [stage.phase for stage in plain.status().stages] == ["prepare", "update", "forecast"]
+    direct = branch(surveyed.folder, step=2, name="direct")
+    assert_same_bits(parameters(direct, 3), parameters(surveyed, 3))
+    assert not np.array_equal(parameters(plain, 3)["start"], parameters(direct, 3)["start"])
 
 
 @pytest.mark.parametrize("step", [0, 1])
