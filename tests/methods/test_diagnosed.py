@@ -119,7 +119,7 @@ def test_that_all_that_a_method_is_asked_is_asked_of_it():
     assert inner.calls == ["prepare", "apply with mine", "apply with mine"]
     assert prepared.last
     assert prepared.figures == {**prepared.figures, "misfit": -1.0, "mine": 2.0}, "its own figures stay"
-    assert prepared.figures.keys() == FIGURES | {"mine"}
+    assert prepared.figures.keys() == FIGURES | {"mine", "concluded"}
     assert not hasattr(with_figures(Recorded()), "survey"), "only what surveys is said to"
 
 

@@ -14,8 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from daflow.numerics.arrays.ensembles import mean_of
-from daflow.numerics.arrays.linalg import anomalies_of, extended_triangle
+from daflow.numerics.arrays.linalg import extended_triangle
 from daflow.numerics.arrays.validation import FloatArray, finite_array
 from daflow.numerics.diagnostics.information import effective_rank
 from daflow.numerics.inversion.innovation import still_finite
@@ -101,7 +100,14 @@ def _by_triangle(source: BlockedObservations, observed: FloatArray) -> FloatArra
 
 
 def _rows(predicted: FloatArray, observed: FloatArray) -> FloatArray:
-    return np.concatenate([anomalies_of(predicted), (observed - mean_of(predicted))[np.newaxis]])
+    """Return the anomalies of the members, and the innovation of their mean, in one array."""
+    rows = np.empty((len(predicted) + 1, predicted.shape[1]))
+    # The first member is taken off before the mean is, as `anomalies_of` does it.
+    anomalies = np.subtract(predicted, predicted[0], out=rows[:-1])
+    offset = anomalies.mean(axis=0)
+    anomalies -= offset
+    rows[-1] = observed - (predicted[0] + offset)
+    return rows
 
 
 def _figures(products: FloatArray, n_members: int, n_obs: int) -> InnovationFigures:
