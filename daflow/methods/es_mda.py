@@ -82,7 +82,8 @@ class EsMda(PerturbedScheme):
         """
         alpha = self.alphas[given.step]
         factors = self.update.factors(given, alpha, self.update.perturbed(given, alpha))
-        return Prepared(factors, {"alpha": alpha})
+        # A branch may go on from here with alphas that are found on the way.
+        return Prepared({**factors, "alphas": np.array(self.alphas[: given.step + 1])}, {"alpha": alpha})
 
 
 @dataclass(frozen=True, eq=False)

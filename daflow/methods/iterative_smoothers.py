@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from daflow.methods.steps_before import left_before
 from daflow.numerics.diagnostics.information import gram_of
 from daflow.numerics.diagnostics.misfit import spread
 from daflow.numerics.inversion.global_update import transform_members
@@ -218,8 +219,8 @@ class LevenbergMarquardt:
         best = _Best(_weights(given, "weights"), sums)
         damping, accepted, last = self._first_damping(sums), True, False
         if given.step > 0:
-            before, damping = _Best.kept(given), float(given.before["damping"])
-            if not given.before["incomparable"]:
+            before, damping = _Best.kept(given), float(_before(given, "damping"))
+            if not _before(given, "incomparable"):
                 damping = next_damping(damping, before.costs, best.costs, factor=self.factor)
                 accepted = best.cost < before.cost
                 last = accepted and before.cost - best.cost < self.tolerance * before.cost
@@ -247,7 +248,7 @@ class _Best:
     @classmethod
     def kept(cls, given: StepInput) -> _Best:
         """Return the best ensemble of the steps before, of the members that are left."""
-        sums = PredictionSums(*(given.before[f"best_{name}"] for name in PredictionSums._fields))
+        sums = PredictionSums(*(_before(given, f"best_{name}") for name in PredictionSums._fields))
         return cls(_weights(given, "best_weights"), sums.of(_rows(given)))
 
     @property
@@ -269,12 +270,12 @@ class _Best:
 
 def _lost_some(given: StepInput) -> bool:
     """Say whether members of the step before were left behind."""
-    return given.step > 0 and len(given.members) < len(given.before["members"])
+    return given.step > 0 and len(given.members) < len(_before(given, "members"))
 
 
 def _rows(given: StepInput) -> Sequence[int]:
     """Return which of the step before's members are left."""
-    row = {member: index for index, member in enumerate(given.before["members"].tolist())}
+    row = {member: index for index, member in enumerate(_before(given, "members").tolist())}
     return [row[member] for member in given.members]
 
 
@@ -282,4 +283,8 @@ def _weights(given: StepInput, name: str) -> FloatArray:
     """Return weights of the step before, of the members that are left; none at the first step."""
     if given.step == 0:
         return no_weights(len(given.members))
-    return survivors_weights(np.asarray(given.before[name], dtype=np.float64), _rows(given))
+    return survivors_weights(np.asarray(_before(given, name), dtype=np.float64), _rows(given))
+
+
+def _before(given: StepInput, name: str) -> NDArray[Any]:
+    return left_before(given.before, name, given.step, "method.kind ies | enrml")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from daflow.errors import CombinationError, RunError
 from daflow.methods.perturbed_update import PerturbedScheme, PerturbedUpdate
 from daflow.methods.step_lengths import closing_alpha, found_length, member_misfits, taken_before
+from daflow.methods.steps_before import left_before
 from daflow.numerics.diagnostics.misfit import spread
 from daflow.numerics.smoothers.adaptive_alphas import (
     LARGEST_MOVE,
@@ -179,7 +180,9 @@ def _as_tried(given: SliceInput, trial: Trial) -> SliceInput:
 
 def _deviations(given: SliceInput, slab: StoredArray) -> FloatArray:
     """Return the standard deviations (n,) of the first prior."""
-    if "deviations" in given.carried:
-        return np.asarray(given.carried["deviations"], dtype=np.float64)
+    if given.step > 0:
+        what = "method.alphas: {restricted: ...}"
+        carried = left_before(given.carried, "deviations", given.step, what)
+        return np.asarray(carried, dtype=np.float64)
     blocks = range(0, slab.shape[1], BLOCK)
     return np.concatenate([np.empty(0), *(spread(slab[:, start : start + BLOCK]) for start in blocks)])

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from daflow.methods.steps_before import left_before
 from daflow.numerics.observations.blocks import BlockedInnovations
 from daflow.numerics.observations.perturbations import Perturbations
 from daflow.numerics.smoothers.adaptive_alphas import discrepancy_alpha, is_complete, spent
@@ -63,7 +64,7 @@ class GivenLengths:
 
     def next(self, given: StepInput, misfits: Callable[[], FloatArray], n_obs: int) -> StepLength:  # noqa: ARG002 - nothing is looked at
         """Return the length of a step."""
-        return StepLength(self.alphas[given.step])
+        return StepLength(self.alphas[given.step], arrays={"alphas": np.array(self.alphas[: given.step + 1])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +91,17 @@ class DiscrepancyLengths:
 
 
 def taken_before(given: StepInput) -> FloatArray:
-    """Return the alphas (n,) of the steps before."""
-    return np.asarray(given.before.get("alphas", np.empty(0)), dtype=np.float64)
+    """Return the alphas (n,) of the steps before.
+
+    Raises
+    ------
+    daflow.errors.CombinationError
+        They were another method's, which has none.
+    """
+    if given.step == 0:
+        return np.empty(0)
+    what = "a method whose steps are found on the way"
+    return np.asarray(left_before(given.before, "alphas", given.step, what), dtype=np.float64)
 
 
 def closing_alpha(taken: FloatArray) -> float:

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from daflow.errors import CombinationError
 from daflow.methods import DiscrepancyEsMda, Eki, Etki, RestrictedEsMda
 from daflow.methods.kalman_inversion import plain_targets
 from daflow.methods.step_lengths import DiscrepancyLengths
-from daflow.ports import Surveying
+from daflow.ports import StepInput, Surveying
 from tests.methods.in_slices import InSlices
 from tests.methods.smoothing import Problem, close, driven
 
@@ -114,6 +115,25 @@ def test_that_the_inverses_of_alphas_sum_to_one_however_few_steps_there_may_be(k
     told = "time_step" if kind.endswith(("eki", "etki")) else "alpha"
     shares = 1 / alphas if told == "time_step" else alphas
     np.testing.assert_allclose(history.figures(told), shares, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_that_what_goes_on_from_another_method_s_steps_says_so_where_it_cannot(kind):
+    problem = Problem(bend=0.05)
+    method = problem.methods()[kind]
+    predicted = problem.predict(problem.prior)
+    before = problem.es(2).prepare(StepInput(0, range(9), lambda a, b: predicted[:, a:b].copy(), {})).arrays
+    slices = InSlices(method, problem.points, [7], before)
+    if kind in {"restricted", "ies", "small_ies", "enrml", "small_enrml"}:
+        with pytest.raises(CombinationError, match="its own steps before") as refused:
+            slices.step(1, problem.prior, predicted)
+        assert "--step 0" in refused.value.do
+        return
+    prepared = slices.step(1, problem.prior, predicted)[1]
+    if "left" in prepared.figures:
+        # One of two steps of ES-MDA has spent a half.
+        assert prepared.arrays["alphas"][0] == 2.0
+        assert prepared.figures["left"] == pytest.approx(0.5 - 1 / prepared.arrays["alphas"][1])
 
 
 def test_that_only_methods_that_look_first_survey_anything_to_speak_of():
