@@ -21,6 +21,7 @@ from daflow.assemble.folder import RunFolder, open_folder
 from daflow.errors import DaflowError, DataError
 from daflow.execution.change import MOVED_IN_SPREAD, SPREAD_AFTER, SPREAD_BEFORE
 from daflow.execution.workbench import factors_of
+from daflow.methods.checked import PREFIX
 from daflow.methods.diagnosed import CHI_SQUARE, SIGNAL
 from daflow.names import TRUTH, Phase, Status
 from daflow.numerics.diagnostics.crps import crps
@@ -37,6 +38,8 @@ from daflow.runs.status import status_of
 
 THE_RUN: Final = "(the run)"
 """What the run itself is called among its branches."""
+KEPT_BESIDE: Final = frozenset({"alphas"})
+"""What a method keeps beside a transform for its next steps, and no slice is updated by."""
 BLOCK: Final = 2**20
 """Numbers of an ensemble that are looked at together."""
 
@@ -193,7 +196,8 @@ class _Analysis:
         if workflow.localization.kind != "none" or workflow.inflation != "none":
             return None
         factors = self._store.read_arrays(factors_of(self._step)) or {}
-        return np.array(factors["transform"]) if set(factors) == {"transform"} else None
+        own = {name for name in factors if not name.startswith(PREFIX)} - KEPT_BESIDE
+        return np.array(factors["transform"]) if own - {"alphas"} == {"transform"} else None
 
     def _misfit(
         self, step: int, members: Sequence[int], transform: FloatArray | None
@@ -202,15 +206,20 @@ class _Analysis:
         table = self._store.read_observations().table
         values, std = (np.asarray(table[name])[rows.start : rows.stop] for name in ("value", "error_std"))
         before = after = 0.0
+        n_obs = 0
         size = max(1, BLOCK // len(members))
         for start in range(0, len(rows), size):
             stop = min(start + size, len(rows))
             predicted = self._store.read_predicted(step, members, start, stop)
-            before += _squares(predicted, values[start:stop], std[start:stop])
+            # What some member does not predict has no misfit.
+            there = np.isfinite(predicted).all(axis=0)
+            n_obs += int(there.sum())
+            predicted, block = predicted[:, there], (values[start:stop][there], std[start:stop][there])
+            before += _squares(predicted, *block)
             if transform is not None:
                 transform_members(transform, predicted, predicted)
-                after += _squares(predicted, values[start:stop], std[start:stop])
-        n = len(members) * max(1, len(rows))
+                after += _squares(predicted, *block)
+        n = len(members) * max(1, n_obs)
         return before / n, None if transform is None else after / n
 
     def crps_before(self) -> dict[str, float]:
