@@ -197,7 +197,7 @@ class _Analysis:
             return None
         factors = self._store.read_arrays(factors_of(self._step)) or {}
         own = {name for name in factors if not name.startswith(PREFIX)} - KEPT_BESIDE
-        return np.array(factors["transform"]) if own - {"alphas"} == {"transform"} else None
+        return np.array(factors["transform"]) if own == {"transform"} else None
 
     def _misfit(
         self, step: int, members: Sequence[int], transform: FloatArray | None
