@@ -9,6 +9,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from daflow.methods.filters_networks import Networks
+from daflow.methods.locality import told
 from daflow.methods.observed import Observed
 from daflow.numerics.arrays.linalg import anomalies_of
 from daflow.numerics.filters.ensemble_transform import modes_by_blocks
@@ -171,7 +172,7 @@ class PerturbedFilter:
         """Return what the localization needs to know of all slices."""
         if self.networks is None:
             return Prepared({})
-        return Prepared(self.networks.conclude(given.step, factors, found))
+        return told(self.networks.conclude(given.step, factors, found))
 
     def apply(self, given: SliceInput, slab: FloatArray) -> Arrays:
         """Turn a prior slice (n_members, n) into the posterior, in place; nothing is carried."""

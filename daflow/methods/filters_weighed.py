@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 
 from daflow.methods.filters_networks import Networks
+from daflow.methods.locality import told
 from daflow.methods.locality_by_weights import WeighedLocality
 from daflow.methods.observed import Observed
 from daflow.numerics.localization.letkf import letkf_factors_by_blocks
@@ -67,7 +68,7 @@ class WeighedTransformFilter:
 
     def conclude(self, given: StepInput, factors: Arrays, found: Iterable[Arrays]) -> Prepared:
         """Return what the localization needs to know of all slices."""
-        return Prepared(self.networks.conclude(given.step, factors, found))
+        return told(self.networks.conclude(given.step, factors, found))
 
     def apply(self, given: SliceInput, slab: StoredArray) -> Arrays:
         """Turn a prior slice (n_members, n) into the posterior, in place; nothing is carried."""

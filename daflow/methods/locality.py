@@ -16,7 +16,7 @@ from daflow.numerics.inversion.updates import (
 )
 from daflow.numerics.localization.local_analysis import local_analysis_factors
 from daflow.numerics.obs_error.covariance import Covariance
-from daflow.ports import Arrays, FloatArray, SliceInput, SlicePoints, StoredArray
+from daflow.ports import Arrays, FloatArray, Prepared, SliceInput, SlicePoints, StoredArray
 
 
 class Locality(Protocol):
@@ -102,3 +102,9 @@ def two_factors(
     left, right = FACTORS[tapers](predicted, observed, error, settings)
     # Observations first: a cell of points gathers those that it hears, whole rows of memory at a time.
     return {"left": np.ascontiguousarray(left.T), "right": np.ascontiguousarray(right.T)}
+
+
+def told(concluded: Arrays) -> Prepared:
+    """Return what a locality concluded, its single numbers as figures for the journal."""
+    figures = {name: float(array) for name, array in concluded.items() if np.ndim(array) == 0}
+    return Prepared(concluded, figures)

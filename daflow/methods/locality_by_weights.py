@@ -134,7 +134,11 @@ class WeighedLocality:
         return total
 
     def conclude(self, factors: Arrays, found: Iterable[Arrays]) -> Arrays:  # noqa: ARG002 - as the others
-        """Return what the weighings need to know of all slices."""
+        """Return what the weighings need to know of all slices.
+
+        The single numbers are worth telling: ``localization_0_exponent`` and ``localization_0_mix`` are gamma
+        and a of a correction by NICE, ``localization_0_noise_mean`` that of a noise found by shuffling.
+        """
         total = dict[str, np.ndarray]()
         for each in found:
             _add(total, each)
@@ -200,11 +204,11 @@ class _Places:
 
 
 def _named(number: int, arrays: Arrays) -> dict[str, np.ndarray]:
-    return {f"weighing_{number}_{name}": array for name, array in arrays.items()}
+    return {f"localization_{number}_{name}": array for name, array in arrays.items()}
 
 
 def _of(number: int, arrays: Arrays) -> dict[str, np.ndarray]:
-    prefix = f"weighing_{number}_"
+    prefix = f"localization_{number}_"
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from daflow.methods.locality import Locality
+from daflow.methods.locality import Locality, told
 from daflow.numerics.inversion.global_update import transform_members
 from daflow.numerics.inversion.updates import InversionSettings, transform_by_blocks
 from daflow.numerics.observations.blocks import BlockedObservations, Perturb
@@ -97,7 +97,7 @@ class PerturbedScheme:
 
     def conclude(self, given: StepInput, factors: Arrays, found: Iterable[Arrays]) -> Prepared:  # noqa: ARG002 - factors say all
         """Return what the localization makes of its surveys; mostly nothing."""
-        return Prepared(self.update.conclude(factors, found))
+        return told(self.update.conclude(factors, found))
 
     def apply(self, given: SliceInput, slab: StoredArray) -> Arrays:
         """Turn a prior slice (n_members, n) into the posterior, in place; nothing is carried."""

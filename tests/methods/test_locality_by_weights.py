@@ -15,6 +15,7 @@ from daflow.methods import DistanceLocality
 from daflow.methods.filters_local import LocalTransformFilter
 from daflow.methods.filters_networks import Networks
 from daflow.methods.filters_weighed import WeighedTransformFilter
+from daflow.methods.locality import told
 from daflow.methods.locality_by_function import FunctionLocality
 from daflow.methods.locality_by_weights import WeighedLocality
 from daflow.methods.observed import Observed
@@ -350,8 +351,8 @@ def test_that_localized_steps_of_inversion_meet_the_golden_numbers(case, name, o
     # There correlations are those of covariances with the root of eps added: 1e-8 less.
     assert np.abs(posterior - expected).max() <= 2e-7 * np.abs(expected).max()
     if name == "eki_nice":
-        assert factors["weighing_0_exponent"] == golden["nice_v2_gamma"][0]
-        assert factors["weighing_0_mix"] == pytest.approx(golden["nice_v2_alpha"][0])
+        assert factors["localization_0_exponent"] == golden["nice_v2_gamma"][0]
+        assert factors["localization_0_mix"] == pytest.approx(golden["nice_v2_alpha"][0])
 
 
 @pytest.mark.parametrize(
@@ -413,3 +414,17 @@ def test_that_a_local_transform_filter_with_weights_of_distance_alone_is_the_one
     )
     expected, _ = update(known, PRIOR, PREDICTED, [9], STEP, POINTS)
     near(transformed(WeighedLocality("observation_error", (), (alone,)), [9]), expected)
+
+
+def test_that_what_surveys_came_to_is_told_in_single_numbers():
+    r = correlations(PRIOR, PREDICTED)
+    choice = choose_nice(survey_norms(r, N_MEMBERS))
+    noise = shuffled_noise(shuffled_squares(PRIOR, PREDICTED, shuffled_order(SEED, STEP, N_MEMBERS)))
+    both = localized(FAMILIES["tempered shuffled"][0], FAMILIES["power"][0], FAMILIES["nice"][0])
+    _, concluded = update(both, PRIOR, PREDICTED, [20], STEP)
+    figures = told({name: array for name, array in concluded.items() if "localization" in name}).figures
+    assert figures == {
+        "localization_0_noise_mean": pytest.approx(noise.mean()),
+        "localization_2_exponent": choice.exponent,
+        "localization_2_mix": pytest.approx(choice.weight),
+    }

@@ -182,7 +182,8 @@ def _by_shuffling(weights: Callable[[FloatArray, Any], FloatArray], seed: int) -
         return {"squares": squares, "n_state": np.array(len(pairs.numbers))}
 
     def conclude(total: Found) -> Found:
-        return {"noise": shuffled_noise(ShuffledSquares(total["squares"], int(total["n_state"])))}
+        noise = shuffled_noise(ShuffledSquares(total["squares"], int(total["n_state"])))
+        return {"noise": noise, "noise_mean": np.array(noise.mean())}
 
     return Weighing(
         lambda pairs, found: weights(pairs.correlation, found["noise"][pairs.obs]),
