@@ -7,7 +7,7 @@ from typing import Final
 
 from daflow.assemble.keys import stage_keys
 from daflow.assemble.smoothers import alphas_of
-from daflow.config.methods import EsMdaSettings, GeometricAlphas
+from daflow.config.es_mda import DISCREPANCY, EsMdaSettings, GeometricAlphas
 from daflow.config.observations import FileObservations
 from daflow.config.schema import Workflow
 from daflow.config.yaml_text import KeyPath
@@ -96,14 +96,14 @@ def _check_iteration(parent: Workflow, branch: Workflow, step: int) -> None:
     """Refuse to change on the way what an iteration over the same observations has been from its start."""
     changed = sorted(_changed(parent, branch))
     schedule = OF_SCHEDULE.intersection(changed)
-    if schedule and _same_so_far(parent, branch, step):
+    if schedule and (_same_so_far(parent, branch, step) or _found_from_here(parent, branch)):
         changed = [name for name in changed if name not in schedule]
     refused = [name for name in changed if name not in OF_ANALYSIS]
     if refused:
         raise ConfigError(
             f"method.{', method.'.join(refused)}: cannot change at step {step}, amid an iteration",
             allowed=f"another {' or '.join(sorted(OF_ANALYSIS))}, localization or inflation; for es_mda "
-            f"alphas of which the first {step} are those that were taken",
+            f"alphas of which the first {step} are those that were taken, or alphas: discrepancy",
             do="branch off at step 0, where all of method may change",
         )
 
@@ -124,6 +124,14 @@ def _same_so_far(parent: Workflow, branch: Workflow, step: int) -> bool:
     if not (_given_beforehand(taken) and _given_beforehand(asked)):
         return False
     return alphas_of(taken)[:step] == alphas_of(asked)[:step]
+
+
+def _found_from_here(parent: Workflow, branch: Workflow) -> bool:
+    """Say whether the alphas that are left are found on the way: those taken so far are kept with the run."""
+    taken, asked = parent.method, branch.method
+    return (
+        isinstance(taken, EsMdaSettings) and isinstance(asked, EsMdaSettings) and asked.alphas == DISCREPANCY
+    )
 
 
 def _given_beforehand(method: EsMdaSettings) -> bool:

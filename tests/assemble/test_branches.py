@@ -180,7 +180,7 @@ def test_that_a_setting_that_the_forecast_depends_on_is_refused(parent, override
         (["method.steps=5"], 1, r"method.steps: cannot change at step 1"),
         (["method={kind: eki}"], 1, r"method.kind: cannot change at step 1"),
         (["method.alphas=[2, 4, 4]"], 1, r"method.alphas: cannot change at step 1"),
-        (["method.alphas=discrepancy"], 2, r"method.alphas: cannot change at step 2"),
+        (["method.alphas={restricted: {}}"], 2, r"method.alphas: cannot change at step 2"),
         ([], 3, "there is no analysis of step 3"),
         (["localization.length.x=9"], 0, "length"),
         (["method.inversion=subspace_rescald"], 0, "method.inversion"),
@@ -199,6 +199,15 @@ def test_that_a_schedule_may_go_on_otherwise_from_the_alphas_that_were_taken(par
         if fact["fact"] == "ended" and fact["phase"] == "prepare"
     ]
     assert alphas == [2.0]
+
+
+def test_that_the_rest_of_a_schedule_may_be_found_on_the_way(parent):
+    run = branch(parent.folder, "method.alphas=discrepancy", "method.steps=20", step=1)
+    assert run.resume().kind == "finished"
+    facts = read_journal(run.folder / "journal.jsonl")
+    found = [f["figures"]["alpha"] for f in facts if f["fact"] == "ended" and f["phase"] == "prepare"]
+    # A third was taken before.
+    assert sum(1 / alpha for alpha in found) == pytest.approx(2 / 3, rel=1e-5)
 
 
 def test_that_there_has_to_be_a_forecast_and_its_latest_is_the_default(parent, copied):
