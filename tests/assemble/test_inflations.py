@@ -154,6 +154,10 @@ REFUSED = {
         "for motion",
     ),
     "spatial, one step": (smoother(SPATIAL), "there is only one"),
+    "spatial, weights that come from the step": (
+        workflow(SPATIAL, localization={"kind": "sampling_error", "family": "fisher"}),
+        "known before the step",
+    ),
     "spatial, correlated errors": (
         workflow(
             SPATIAL,
