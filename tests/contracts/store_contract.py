@@ -358,6 +358,17 @@ class StoreContract:
         for name, array in error.items():
             assert bits(read.error[name]) == bits(array)
 
+    def test_that_numbers_and_notes_come_back_with_observations(self):
+        table = dict.fromkeys(("name", "kind"), np.full(3, "o")) | dict.fromkeys(
+            ("value", "error_std"), np.ones(3)
+        )
+        table |= dict.fromkeys(("time", "x", "y", "z"), np.zeros(3))
+        with self.store(SMALL) as store:
+            store.create_step(0)
+            store.write_observations(Observations(table, {}, np.array([0, 4, 5]), ("thinned",)))
+            read = store.read_observations()
+            assert (read.numbers.tolist(), read.notes, dict(read.error)) == ([0, 4, 5], ("thinned",), {})
+
     def test_that_coordinates_are_written_for_variables_with_and_without_a_place(self):
         with self.store(SMALL) as store:
             store.create_step(0)
