@@ -16,6 +16,8 @@ export DAFLOW_DATA ?= $(abspath ../shared/data)
 demo: $(READY)  ## run the water flood, from a workflow file to a report
 	$(BIN)/daflow run workflows/reservoir/workflow.yaml --run runs/reservoir
 
+# Two processes on two cores: threads of BLAS would only wait for each other.
+test: export OPENBLAS_NUM_THREADS = 1
 test: $(READY) check  ## pass every check and test
 	$(BIN)/pytest --ignore=tests/end_to_end --numprocesses=2 --dist=loadfile --cov --cov-report=
 	$(BIN)/pytest tests/end_to_end --cov --cov-append --cov-report=term:skip-covered
