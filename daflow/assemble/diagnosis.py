@@ -40,7 +40,7 @@ TOLD: Final[Mapping[str, tuple[str, str]]] = {
     "spread_before": ("mean standard deviation before the update, in the variable's unit", ""),
     "spread_after": ("mean standard deviation after the update, in the variable's unit", ""),
     "spread_reduction": ("share of the spread that the update took", "not 1: that is a collapse"),
-    "update_rms": ("root mean square of how far the mean went, in the variable's unit", ""),
+    "update_rms": ("root mean square of how far an update took the mean from where it began", ""),
     "update_rms_in_spread": ("the same in standard deviations before", "1 or less; far above: overfitting"),
     "update_by_slice": ("the same over each slice of the state", "even where data are"),
     "localized_away": ("share of pairs of number and observation that are localized away", ""),
