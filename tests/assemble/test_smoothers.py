@@ -23,7 +23,7 @@ from daflow.assemble.smoothers import SMOOTHERS
 from daflow.config.load import load_workflow, workflow_from
 from daflow.errors import CombinationError, DataError
 from daflow.names import Phase
-from daflow.ports import Observations
+from daflow.ports import Observations, StepInput
 
 RING = {"ring": {"shape": [8], "dims": ["component"], "axes": ["x"]}}
 NORMAL = {"kind": "normal", "mean": 0.0, "std": 1.0}
@@ -84,6 +84,16 @@ def test_that_a_method_is_made_and_summed_up(name: str) -> None:
     assert ends_by_itself(made) == ("at most" in SUMMARIES[name])
     assert (method.base(1) == 0) == starts_from_prior(made) == (name in {"ies", "enrml"})
     assert surveys(made) == (name == "restricted")
+
+
+def test_that_the_ensemble_smoother_is_es_mda_with_one_step_number_for_number() -> None:
+    predicted = np.random.default_rng(1).standard_normal((6, 3))
+    given = StepInput(0, range(6), lambda start, stop: predicted[:, start:stop].copy(), {})
+    one, other = (
+        method_of(workflow(method), observations()).prepare(given).arrays["transform"]
+        for method in ({"kind": "es"}, {"kind": "es_mda", "steps": 1})
+    )
+    assert one.tobytes() == other.tobytes()
 
 
 def test_that_every_smoother_is_tried_here() -> None:

@@ -1,19 +1,53 @@
 """Ensemble Kalman inversion as a method."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from daflow.methods import AcceleratedEki, Eki, EsMda, Etki
-from daflow.methods.kalman_inversion import plain_targets
+from daflow.methods import AcceleratedEki, Eki, EsMda, Etki, PerturbedUpdate
+from daflow.methods.kalman_inversion import plain_targets, raw_targets
 from daflow.methods.step_lengths import DiscrepancyLengths, GivenLengths
 from daflow.numerics.filters.ensemble_transform import apply_transform
 from daflow.numerics.filters.filter_transforms import etkf
+from daflow.numerics.obs_error.covariance import DenseCovariance
 from daflow.numerics.smoothers.kalman_inversion import accelerated, misfit_of_mean, next_momentum
+from daflow.ports import SlicePoints
+from tests.methods.in_slices import InSlices
 from tests.methods.smoothing import SEED, Problem, close, driven
 
+GOLDEN = Path(__file__).parents[1] / "golden"
 MANY = {"n_members": 1500, "n_state": 5}
+
+
+class Given:
+    """A golden step, whose targets are given; the square root of eps stands on the predictions' diagonal."""
+
+    def __init__(self, name):
+        with np.load(GOLDEN / f"{name}.npz") as arrays:
+            self.golden = {key: arrays[key] for key in arrays.files}
+        self.values, self.seed, self.numbers = self.golden["y"], 0, None
+        jitter = np.sqrt(np.finfo(float).eps) * np.eye(len(self.values))
+        self.obs_error = DenseCovariance(self.golden["Gamma"] + jitter)
+
+    def begin(self, step, members, alpha, draw=0):
+        eigenvalues, vectors = np.linalg.eigh(self.golden["Gamma"])
+        noise = (vectors * np.sqrt(eigenvalues) @ vectors.T @ self.golden["noise"]).T
+        targets = self.values + np.sqrt(alpha) * noise
+        return lambda where, part: targets[:, where]
+
+
+@pytest.mark.parametrize("case", ["ekp_p6_d5_J20", "ekp_p4_d9_J5", "ekp_p10_d10_J8", "ekp_p1_d1_J10"])
+def test_that_steps_meet_the_golden_numbers(case):
+    source = Given(case)
+    parameters, predicted = source.golden["u"].T, source.golden["g"].T
+    points = SlicePoints(np.zeros(parameters.shape[1], np.int64), np.full((parameters.shape[1], 3), np.nan))
+    for targets, name in ((raw_targets, "eki_noloc"), (plain_targets, "eki_noloc_nonoise")):
+        method = Eki(GivenLengths((1.0,)), PerturbedUpdate(source), targets)
+        found, _ = InSlices(method, points, [1]).step(0, parameters, predicted)
+        expected = source.golden[name].T
+        assert np.abs(found - expected).max() <= 1e-9 * np.abs(expected).max()
 
 
 def kalman(problem):
