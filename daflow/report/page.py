@@ -93,6 +93,7 @@ def _view(contents: ReportContents) -> dict[str, Any]:
     groups = group_misfits(contents)
     misfits = member_misfits(contents)
     steps = [each.step for each in contents.predictions]
+    misfit_table = tables.forecast_table if contents.cycles else tables.misfit_table
     return {
         "run": contents,
         "palette": PALETTE,
@@ -101,7 +102,7 @@ def _view(contents: ReportContents) -> dict[str, Any]:
         "stage": _stage(contents),
         "match": match.match_panels(contents, groups),
         "n_groups": len(groups),
-        "misfit_table": tables.misfit_table(groups) if groups else None,
+        "misfit_table": misfit_table(groups) if groups else None,
         "overview": _overview(contents, misfits),
         "step_table": tables.step_table(steps, misfits, contents.spread)
         if steps or contents.spread

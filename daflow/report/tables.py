@@ -49,6 +49,15 @@ def misfit_table(misfits: Sequence[GroupMisfit]) -> Table:
     return Table(head, rows, note=_rest(len(misfits), GROUPS_SHOWN, "group", "with smaller misfits"))
 
 
+def forecast_table(misfits: Sequence[GroupMisfit]) -> Table:
+    """Return misfit by group in the forecasts of a filter, the worst first."""
+    rows = [
+        (each.group.label, f"{len(each.group.rows):,}", number(each.prior)) for each in misfits[:GROUPS_SHOWN]
+    ]
+    head = ("group", "observations", "forecasts")
+    return Table(head, rows, note=_rest(len(misfits), GROUPS_SHOWN, "group", "with smaller misfits"))
+
+
 def step_table(steps: Sequence[int], misfits: Sequence[FloatArray], spread: Sequence[StepSpread]) -> Table:
     """Return each step's misfit over the members, and its spread by variable."""
     variables = sorted({name for each in spread for name in each.mean_std})

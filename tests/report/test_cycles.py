@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -59,6 +61,9 @@ def test_that_the_page_of_a_filter_tells_of_cycles_and_not_of_a_posterior(truth)
     assert "In the forecasts of all cycles" in page
     assert ("root mean square of the ensemble mean" in page) == (truth is not None)
     assert "Only the prior" not in page
+    assert "starts from the analysis of the cycle before" in page
+    assert ">forecasts</th>" in page
+    assert "osterior" not in re.sub(r"(?s)<style>.*?</style>|<svg.*?</svg>|class=\"posterior\"", "", page)
     assert 'id="steps"' not in page
 
 
