@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pickle
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +12,14 @@ from pathlib import Path
 import dask.array
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from daflow.assemble import methods
+from daflow.assemble import methods, step_scores
 from daflow.assemble.contents import outcomes_of
 from daflow.assemble.diagnosis import TOLD, diagnosis, diagnostics_of, rows_of
 from daflow.assemble.step_scores import Scoring
+from daflow.cli.app import app
+from daflow.errors import DataError
 from daflow.names import TRUTH, Phase
 from daflow.numerics.diagnostics.information import degrees_of_freedom_for_signal, innovation_chi_square
 from daflow.numerics.diagnostics.scores import scores_of
@@ -160,6 +165,31 @@ def test_that_the_report_is_told_the_same(run, found):
     np.testing.assert_array_equal([each.misfit for each in told.scores], found["group_misfit"])
     assert [each.truth.rmse for each in told.scores] == found["rmse"].values.tolist()
     assert told.error_ratios == {"start": found["error_ratio"].item()}
+
+
+def test_that_the_command_tells_it_in_words_and_to_machines(run, found, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    told = CliRunner().invoke(app, ["diagnose", str(run.folder)])
+    assert told.exit_code == 0
+    assert "ring, step by step" in told.output
+    assert max(map(len, told.output.splitlines())) <= 80
+    plain = json.loads(CliRunner().invoke(app, ["diagnose", str(run.folder), "--json"]).output)
+    assert plain["variables"]["rmse"]["data"] == pytest.approx(found["rmse"].values.tolist())
+    assert plain["variables"]["chi_square"]["data"][2] is None
+
+
+def test_that_the_graph_can_be_computed_by_other_processes(run):
+    scoring = pickle.loads(pickle.dumps(scoring_of(run)))  # noqa: S301 - our own bytes
+    assert scoring.at(1).overall == scoring_of(run).at(1).overall
+
+
+def test_that_errors_that_nothing_can_be_said_of_are_none(run, monkeypatch):
+    def refused(*given):
+        raise DataError("no observation was used")
+
+    monkeypatch.setattr(step_scores, "desroziers", refused)
+    assert scoring_of(run).error_ratios() == {}
+    assert np.isnan(run.diagnostics()["error_ratio"].values).all()
 
 
 def test_that_a_run_without_a_truth_has_the_rest(run):
