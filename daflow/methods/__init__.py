@@ -1,6 +1,10 @@
-"""Inversions of a whole run: prepared once a step, applied once a slice."""
+"""Inversions of a whole run, and analyses of a cycle: prepared once a step, applied once a slice."""
 
 from daflow.methods.es_mda import DiscrepancyEsMda, EsMda
+from daflow.methods.filters_global import TransformFilter
+from daflow.methods.filters_local import LocalSerialFilter, LocalTransformFilter
+from daflow.methods.filters_perturbed import PerturbedFilter
+from daflow.methods.filters_shrinkage import ShrinkageFilter
 from daflow.methods.iterative_smoothers import (
     GaussNewton,
     IterativeSmoother,
@@ -23,8 +27,13 @@ __all__ = [
     "GaussNewton",
     "IterativeSmoother",
     "LevenbergMarquardt",
+    "LocalSerialFilter",
+    "LocalTransformFilter",
     "Locality",
+    "PerturbedFilter",
     "PerturbedUpdate",
     "RestrictedEsMda",
+    "ShrinkageFilter",
     "SmallStateSmoother",
+    "TransformFilter",
 ]
