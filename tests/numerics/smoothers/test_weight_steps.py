@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daflow.errors import ConfigError, DataError
+from daflow.errors import CombinationError, ConfigError, DataError
 from daflow.numerics.inversion.global_update import transform_members
 from daflow.numerics.observations import blocks
 from daflow.numerics.observations.blocks import blocks_of_arrays
@@ -108,6 +108,14 @@ def test_that_damped_steps_lie_between_gauss_newton_and_standing_still(seed, dam
 def test_that_costs_are_of_weights_and_mismatch():
     sums = PredictionSums(np.zeros((2, 2)), np.zeros((2, 2)), np.array([3.0, 5.0]))
     np.testing.assert_allclose(costs(np.array([[1.0, 2.0], [0.0, 4.0]]), sums), [4.0, 10.5])
+
+
+def test_that_predictions_that_dwarf_their_errors_are_told_of():
+    rng = np.random.default_rng(4)
+    predicted, observed = 1e15 * rng.standard_normal((7, 3)), rng.standard_normal((7, 3))
+    sums = sums_of_predictions(blocks_of_arrays(predicted, observed, errors_of(3)["diagonal"]))
+    with pytest.raises(CombinationError, match="rounding hides"):
+        gauss_newton(no_weights(7), sums, 1.0)
 
 
 def test_that_what_cannot_be_used_is_refused():
