@@ -55,8 +55,8 @@ class Checked:
     A smoother looks at all observations in its first forecast and keeps to what it finds, so that all its
     updates have one aim; an observation that some member does not predict is left out from that step on. A
     filter looks at each cycle's observations in that cycle. A method that asks where the numbers of a slice
-    lie is told anew at each step, for what is in their reach changes: a localized update costs up to about
-    twice as much.
+    lie is told anew at each step, for what is in their reach changes: what it makes of that, once a run
+    otherwise, it makes at each survey and update.
 
     Laws: where nothing is flagged the bits are those of the method inside; an observation that is left out
     might as well not be there, and the others draw the random numbers that they would draw beside it.
