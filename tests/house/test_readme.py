@@ -23,9 +23,15 @@ def blocks(language):
 
 
 def test_that_the_workflow_in_the_readme_is_one():
-    (text,) = blocks("yaml")
-    workflow = workflow_from(yaml.safe_load(text), ROOT)
+    whole, _ = blocks("yaml")
+    workflow = workflow_from(yaml.safe_load(whole), ROOT)
     assert workflow.layout_variables()[0].shape == (64, 160)
+
+
+def test_that_the_filter_in_the_readme_fits_in_there():
+    whole, filtering = (yaml.safe_load(text) for text in blocks("yaml"))
+    workflow = workflow_from(whole | filtering, ROOT)
+    assert workflow.cycling is not None
 
 
 def test_that_the_commands_in_the_readme_exist():
@@ -42,9 +48,10 @@ def test_that_the_python_in_the_readme_compiles_and_names_what_is_there():
             assert hasattr(daflow, name)
 
 
-def test_that_the_inversions_in_the_readme_are_all_there_are():
+def test_that_the_inversions_on_the_page_of_methods_are_all_there_are():
     allowed = EsMdaSettings.model_json_schema()["properties"]["inversion"]["enum"]
-    assert all(f"`{name}`" in README for name in allowed)
+    page = (ROOT / "daflow" / "methods" / "README.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in page for name in allowed)
 
 
 @pytest.mark.parametrize("target", ["demo", "test", "check", "format", "bench"])
