@@ -122,9 +122,10 @@ def first_trial(misfits: ArrayLike, n_obs: int, taken: ArrayLike) -> Trial:
 def next_trial(trial: Trial, move: float, taken: ArrayLike, largest: float = LARGEST_MOVE) -> Trial:
     """Return the trial that follows one whose largest move is known; the same one if it is to be taken.
 
-    A trial that moved some number by ``largest`` prior standard deviations or more is repeated with twice the
-    alpha and fresh perturbations. One that did not is taken, unless it would spend more than is left: then a closing step
-    follows, which spends what is left, with the same standard normals, and is taken whatever it moves.
+    A trial that moved some number by ``largest`` prior standard deviations or more is repeated with twice
+    the alpha and fresh perturbations. One that did not is taken, unless it would spend more than is left:
+    then a closing step follows, which spends what is left, with the same standard normals, and is taken
+    whatever it moves.
     """
     if trial.closing:
         return trial

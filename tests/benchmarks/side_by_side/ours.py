@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +11,7 @@ from side_by_side.problems import Field, FloatArray, Problem
 from daflow.methods import DistanceLocality, EsMda, Locality
 from daflow.numerics.localization.distance import DistanceTaper
 from daflow.numerics.obs_error.covariance import Covariance, DiagonalCovariance
-from daflow.numerics.observations.blocks import Perturb
-from daflow.ports import Method, SliceInput, SlicePoints, StepInput
+from daflow.ports import Method, Prepared, SliceInput, SlicePoints, StepInput
 from daflow.records import StateSlice
 
 
@@ -24,10 +22,14 @@ class FedEsMda(EsMda):
     observed: FloatArray | None = None
     """(n_members, n_obs)"""
 
-    def perturb(self, step: int, members: Sequence[int]) -> Perturb:
-        """Return what tells each member the observations that it is to see."""
-        given = self.observed
-        return super().perturb(step, members) if given is None else lambda where, _: given[:, where]
+    def prepare(self, given: StepInput) -> Prepared:
+        """Return the factors of an update with the observations that each member is to see."""
+        observed = self.observed
+        if observed is None:
+            return super().prepare(given)
+        return Prepared(
+            self.update.factors(given, self.alphas[given.step], lambda: lambda where, _: observed[:, where])
+        )
 
 
 def fed_es_mda(problem: Problem, locality: Locality | None = None) -> Method:
