@@ -13,6 +13,7 @@ from daflow.config.section import REFUSED, Problem, nearest
 from daflow.errors import ConfigError
 
 MOST_PROBLEMS: Final = 8
+NO_SUCH_KEY: Final = "there is no such key"
 LONGEST: Final = 160
 """Characters of what was found, or of what may be there, in a message."""
 JsonSchema = Mapping[str, Any]
@@ -29,9 +30,17 @@ class Place:
 
 
 def config_error(
-    errors: Iterable[ErrorDetails], schema: JsonSchema, source: str, where: Where
+    errors: Iterable[ErrorDetails],
+    schema: JsonSchema,
+    source: str,
+    where: Where,
+    kinds: Mapping[tuple[str | int, ...], object] | None = None,
 ) -> ConfigError:
-    """Return one error that tells all of pydantic's; ``where`` says on which line a key stands."""
+    """Return one error that tells all of pydantic's.
+
+    ``where`` says on which line a key stands, ``kinds`` which sections got which kind beside the file: the
+    other settings there are those of another kind.
+    """
     found = [
         (place.key, problem)
         for error in errors
@@ -41,6 +50,10 @@ def config_error(
     ]
     lines = [f"{source}: {_line(key, problem, where)}" for key, problem in found[:MOST_PROBLEMS]]
     do = "correct it there; 'daflow schema' describes every key"
+    for section, kind in (kinds or {}).items():
+        if any(key[:-1] == section and problem.what.startswith(NO_SUCH_KEY) for key, problem in found):
+            whole = f"--set '{'.'.join(map(str, section))}={{kind: {kind}}}'"
+            do = f"{whole} starts the section anew, without the file's settings for its own kind"
     if len(found) == 1:
         ((key, problem),) = found
         what = f"{source}: {_label(key, problem, where)}{problem.what}"
@@ -48,7 +61,8 @@ def config_error(
     if len(found) > MOST_PROBLEMS:
         lines.append(f"... and {len(found) - MOST_PROBLEMS} more")
     return ConfigError(
-        "\n  ".join([f"{source}: {len(found)} problems", *lines]), do=do.replace("it", "them", 1)
+        "\n  ".join([f"{source}: {len(found)} problems", *lines]),
+        do=do.replace("correct it", "correct them", 1),
     )
 
 
@@ -160,7 +174,7 @@ Teller = Callable[[ErrorDetails, Place], Problem]
 def _unknown_key(_error: ErrorDetails, place: Place) -> Problem:
     known = list(place.holder.get("properties", {}))
     name = place.key[-1]
-    return Problem("", f"there is no such key{_meant(name, known)}", f"'{name}'", ", ".join(known))
+    return Problem("", f"{NO_SUCH_KEY}{_meant(name, known)}", f"'{name}'", ", ".join(known))
 
 
 def _missing_key(_error: ErrorDetails, place: Place) -> Problem:

@@ -51,7 +51,8 @@ def load_workflow(path: str | Path, overrides: Sequence[str] = ()) -> Workflow:
         )
         return "" if line is None else f" (line {line})"
 
-    return _validated(values, source, file.parent, where)
+    kinds = {key[:-1]: _at(values, key) for key in changed if key[1:] and key[-1] == "kind"}
+    return _validated(values, source, file.parent, where, kinds)
 
 
 def workflow_from(values: Mapping[str, Any], folder: str | Path = ".", source: str = "workflow") -> Workflow:
@@ -139,7 +140,19 @@ def _text(file: Path, source: str) -> str:
         ) from None
 
 
-def _validated(values: Mapping[str, Any], source: str, folder: Path | None, where: Where) -> Workflow:
+def _at(values: Any, key: KeyPath) -> object:
+    for part in key:
+        values = values[part]
+    return values
+
+
+def _validated(
+    values: Mapping[str, Any],
+    source: str,
+    folder: Path | None,
+    where: Where,
+    kinds: Mapping[KeyPath, object] | None = None,
+) -> Workflow:
     # By way of JSON: its strict mode takes lists for tuples and texts for paths, but no text for a number.
     context = None if folder is None else {"folder": folder}
     try:
@@ -150,4 +163,4 @@ def _validated(values: Mapping[str, Any], source: str, folder: Path | None, wher
     try:
         return Workflow.model_validate_json(text, strict=True, context=context)
     except ValidationError as error:
-        raise config_error(error.errors(include_url=False), _schema(), source, where) from None
+        raise config_error(error.errors(include_url=False), _schema(), source, where, kinds) from None

@@ -97,7 +97,12 @@ def test_that_a_section_left_out_starts_from_its_default_kind(starter: Path) -> 
         ("polixy.retries=3", ["polixy (by --set)", "did you mean 'policy'?"]),
         ("ensemble.size=many", ["ensemble.size (by --set)", "a whole number"]),
         ("policy.min_members=61", ["policy.min_members (by --set)", "2 to 60"]),
-        ("model.kind=linear", ["model.forcing", "there is no such key"]),
+        ("model.kind=linear", ["model.forcing", "there is no such key", "--set 'model={kind: linear}'"]),
+        (
+            "method.kind=etkf",
+            ["method.steps (line", "allowed: kind, rotation", "--set 'method={kind: etkf}'"],
+        ),
+        ("method.kind=esmda", ["method.kind (by --set)", "did you mean 'es_mda'?", "correct it there"]),
     ],
 )
 def test_that_a_bad_setting_is_told_from_a_bad_line(starter: Path, text: str, words: list[str]) -> None:
