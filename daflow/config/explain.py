@@ -191,6 +191,10 @@ def _unknown_kind(error: ErrorDetails, place: Place) -> Problem:
     if error["type"] == "union_tag_not_found":
         return Problem("kind", "the key is missing", None, ", ".join(kinds))
     tag = error.get("ctx", {}).get("tag", "")
+    words = [one.get("const") for one in place.holder.get("oneOf", ())]
+    if tag in words:
+        said = f"'{tag}' is a word by itself here, not a kind: {place.key[-1]}: {tag}"
+        return Problem("kind", said, f"'{tag}'", f"{tag}, or a mapping of kind {', '.join(kinds)}")
     return Problem("kind", f"there is no such kind{_meant(tag, kinds)}", f"'{tag}'", ", ".join(kinds))
 
 

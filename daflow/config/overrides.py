@@ -13,6 +13,8 @@ from daflow.config.yaml_text import KeyPath, parse_value
 from daflow.errors import ConfigError
 
 FORM: Final = "key.sub=value, as in ensemble.size=50"
+NOTHING: Final = "none"
+"""The word that stands in the place of a mapping where there is to be none."""
 
 
 def parse_override(text: str) -> tuple[KeyPath, Any]:
@@ -37,8 +39,9 @@ def with_overrides(
 ) -> tuple[dict[str, Any], list[KeyPath]]:
     """Return a copy of what a file says with these settings in place, and the keys that were set.
 
-    A section that the file leaves out is started from its default kind. Whether a key is known and a value
-    fits is found out with the rest of the workflow. Later settings win over earlier ones.
+    A section that the file leaves out, or says to be `none`, is started from its default kind. Whether a
+    key is known and a value fits is found out with the rest of the workflow. Later settings win over
+    earlier ones.
 
     Raises
     ------
@@ -60,7 +63,7 @@ def _set(values: dict[str, Any], path: KeyPath, value: object) -> KeyPath:
         path = (*path[:depth], step, *path[depth + 1 :])
         if depth == len(path) - 1:
             here[step] = value
-        elif isinstance(here, dict) and here.get(step) is None:
+        elif isinstance(here, dict) and here.get(step) in (None, NOTHING):
             here[step] = _default_kind(str(step)) if depth == 0 else {}
         here = here[step]
     return path

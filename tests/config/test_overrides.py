@@ -90,6 +90,14 @@ def test_that_a_section_left_out_starts_from_its_default_kind(starter: Path) -> 
     assert (workflow.method.steps, workflow.policy.retries) == (2, 0)
 
 
+def test_that_a_section_of_the_word_none_can_be_given_keys(starter: Path) -> None:
+    starter.write_text(starter.read_text() + "\ninflation: none\n")
+    settings = ["inflation.kind=multiplicative", "inflation.factor=1.05"]
+    assert load_workflow(starter, settings).inflation.model_dump()["factor"] == 1.05
+    with pytest.raises(ConfigError, match="'none' is a word by itself here"):
+        load_workflow(starter, ["inflation={kind: none}"])
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
