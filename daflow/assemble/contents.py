@@ -161,9 +161,13 @@ def _summary(run: RunFolder) -> dict[str, str]:
         "localization": workflow.localization.kind,
         "inflation": inflations_told(workflow) or "none",
         "seed": str(workflow.seed),
-        "state": f"{layout.n_state:,} numbers in {layout.n_slices} slices, {layout.dtype}",
+        "state": f"{layout.n_state:,} numbers in {_slices(layout.n_slices)}, {layout.dtype}",
         "variables": ", ".join(workflow.parameters),
     }
+
+
+def _slices(n_slices: int) -> str:
+    return "one slice" if n_slices == 1 else f"{n_slices:,} slices"
 
 
 def _maps(

@@ -81,6 +81,23 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 
 @app.command()
+def init(
+    file: Annotated[Path, typer.Argument(help="Where to put it.")] = Path("workflow.yaml"),
+) -> None:
+    """Write a first workflow file, with comments; it runs in seconds."""
+    from daflow.config.load import starter_text
+
+    try:
+        with file.open("x", encoding="utf-8") as target:
+            target.write(starter_text())
+    except FileExistsError as error:
+        raise DataError(f"{file} is there already", do="name another file, or move it away") from error
+    except OSError as error:
+        raise DataError(f"{file} cannot be written", got=error.strerror, do="name another place") from error
+    typer.echo(f"wrote {file}; now try:\n  daflow check {file}\n  daflow run {file} --run runs/first")
+
+
+@app.command()
 def check(file: File, override: Overrides = None, *, as_json: Json = False) -> None:
     """Look at a workflow and all that it names; say what a run would take. Runs nothing, writes nothing."""
     from daflow.assemble.preview import preview
@@ -193,23 +210,6 @@ def schema() -> None:
 app.command(help=diagnose.HELP)(diagnose.diagnose)
 app.command(help=doctor.HELP)(doctor.doctor)
 what_if.register(app)
-
-
-@app.command()
-def init(
-    file: Annotated[Path, typer.Argument(help="Where to put it.")] = Path("workflow.yaml"),
-) -> None:
-    """Write a first workflow file, with comments; it runs in seconds."""
-    from daflow.config.load import starter_text
-
-    try:
-        with file.open("x", encoding="utf-8") as target:
-            target.write(starter_text())
-    except FileExistsError as error:
-        raise DataError(f"{file} is there already", do="name another file, or move it away") from error
-    except OSError as error:
-        raise DataError(f"{file} cannot be written", got=error.strerror, do="name another place") from error
-    typer.echo(f"wrote {file}; now try:\n  daflow check {file}\n  daflow run {file} --run first-run")
 
 
 def _drive(made: Any, *, retry_failed: bool = False) -> None:

@@ -39,7 +39,7 @@ def test_that_the_schema_is_json_and_describes_every_section():
 def first(tmp_path, monkeypatch):
     """A first workflow, where the command is given."""
     monkeypatch.chdir(tmp_path)
-    assert "daflow run workflow.yaml --run" in said("init")
+    assert "daflow run workflow.yaml --run runs/first" in said("init")
     return tmp_path / "workflow.yaml"
 
 
