@@ -9,7 +9,7 @@ from typing import Final, cast
 import numpy as np
 
 from daflow.assemble.cycles import cycles_of, observed_at
-from daflow.assemble.kinds import BY_DISTANCE, EVERY_LOCALIZATION, Kind
+from daflow.assemble.kinds import BY_DISTANCE, EVERY_LOCALIZATION, NO_LOCALIZATION, Kind
 from daflow.assemble.localities import locality_of, network_of, taper_of
 from daflow.assemble.shrinkage import check_shrinkage, shrinkage_filter
 from daflow.config.filters import EnkfNSettings, EnkfSettings, EtkfSettings, GainInflatedEnkfSettings
@@ -165,7 +165,7 @@ def _letkf(workflow: Workflow, observations: Observations) -> Method:
 def _shrinkage(workflow: Workflow, observations: Observations) -> Method:
     check_shrinkage(workflow)
     steps = _steps(workflow, observations)
-    return shrinkage_filter(workflow, steps.observed, steps.tables)
+    return shrinkage_filter(workflow, steps.observed, steps.tables, steps.networks(workflow))
 
 
 def _by_distance(workflow: Workflow) -> DistanceLocalization:
@@ -225,6 +225,13 @@ FILTERS: Final[Mapping[str, Kind]] = {
     "eakf": Kind(_serial, _one, localizations=_SERIAL, weights=BY_DISTANCE),
     "letkf": Kind(_letkf, _one, localizations=_LOCAL),
     "enkf_n": Kind(_enkf_n, _one),
-    "shrinkage_etkf": Kind(_shrinkage, _one, surveys=lambda _: True, check=check_shrinkage),
+    "shrinkage_etkf": Kind(
+        _shrinkage,
+        _one,
+        surveys=lambda _: True,
+        localizations=_LOCAL | NO_LOCALIZATION,
+        weights=BY_DISTANCE,
+        check=check_shrinkage,
+    ),
 }
 """Kind of filter -> what a run has to know of it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final, cast
 
 import numpy as np
@@ -15,11 +15,13 @@ from daflow.config.parameters import IdentityTransform
 from daflow.config.schema import Workflow
 from daflow.errors import CombinationError
 from daflow.inputs.snapshots import StateSnapshots, open_snapshots
+from daflow.methods.filters_networks import Networks
 from daflow.methods.filters_shrinkage import (
     Gamma,
     GaussianDraws,
     GivenGamma,
     LaplaceDraws,
+    LocalShrinkageFilter,
     Observe,
     ShrinkageFilter,
 )
@@ -44,9 +46,21 @@ SAME: Final = 1e-9
 
 
 def shrinkage_filter(
-    workflow: Workflow, observed: Callable[[int], Observed], tables: Sequence[ObservationTable]
+    workflow: Workflow,
+    observed: Callable[[int], Observed],
+    tables: Sequence[ObservationTable],
+    networks: Networks | None,
 ) -> ShrinkageFilter:
     """Return the filter, fitted to its snapshots and to the observations of each cycle.
+
+    Parameters
+    ----------
+    workflow
+        Its section ``method`` is the filter's.
+    observed, tables
+        What is observed at each cycle, and from where.
+    networks
+        How far observations reach; ``None``: everywhere.
 
     Raises
     ------
@@ -61,7 +75,8 @@ def shrinkage_filter(
     _check_times(workflow, tables)
     gamma: Gamma = rblw_gamma if settings.gamma == "rblw" else GivenGamma(settings.gamma)
     draw = LaplaceDraws if settings.draws == "laplace" else GaussianDraws
-    return ShrinkageFilter(
+    make = ShrinkageFilter if networks is None else partial(LocalShrinkageFilter, networks=networks)
+    return make(
         observed,
         len(tables),
         _snapshots(workflow),

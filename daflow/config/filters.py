@@ -162,7 +162,9 @@ class ShrinkageEtkfSettings(Section):
 
     kind: Literal["shrinkage_etkf"] = Field(
         description="Ensemble transform Kalman filter with synthetic members of a climatology beside the "
-        "forecast's; only with 'cycling', and for models that can observe a state at one time."
+        "forecast's; only with 'cycling', and for models that can observe a state at one time. With "
+        "'localization' of kind distance and tapers: observation_error, an analysis of its own for each "
+        "number, with the observations in its reach."
     )
     target: TargetSettings = Field(description="Snapshots of the state, from a long run of the model.")
     synthetic: int = Field(

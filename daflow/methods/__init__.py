@@ -4,7 +4,7 @@ from daflow.methods.es_mda import DiscrepancyEsMda, EsMda
 from daflow.methods.filters_global import TransformFilter
 from daflow.methods.filters_local import LocalSerialFilter, LocalTransformFilter
 from daflow.methods.filters_perturbed import PerturbedFilter
-from daflow.methods.filters_shrinkage import ShrinkageFilter
+from daflow.methods.filters_shrinkage import LocalShrinkageFilter, ShrinkageFilter
 from daflow.methods.iterative_smoothers import (
     GaussNewton,
     IterativeSmoother,
@@ -28,6 +28,7 @@ __all__ = [
     "IterativeSmoother",
     "LevenbergMarquardt",
     "LocalSerialFilter",
+    "LocalShrinkageFilter",
     "LocalTransformFilter",
     "Locality",
     "PerturbedFilter",

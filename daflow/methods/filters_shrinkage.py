@@ -8,17 +8,20 @@ normals :math:`\xi`,
 so that a slice of them needs that slice of the snapshots only. Their scale :math:`\mu` and their weight
 :math:`\gamma` follow from how the ensemble's anomalies compare with the snapshots', for which each slice
 gives two small matrices of products. What would be observed of them is what the model observes of a state.
+
+`ShrinkageFilter` makes one analysis for all numbers, `LocalShrinkageFilter` one for each (remark 1).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import numpy as np
 
 from daflow.errors import DataError
+from daflow.methods.filters_networks import Networks
 from daflow.methods.observed import Observed
 from daflow.names import Purpose
 from daflow.numerics.arrays.ensembles import mean_of
@@ -27,6 +30,11 @@ from daflow.numerics.arrays.precision import store_into
 from daflow.numerics.arrays.random import standard_normals
 from daflow.numerics.filters.shrinkage import shrinkage_etkf
 from daflow.numerics.filters.shrinkage_target import MatchedScale, laplace_draws, matched_scale, rblw_gamma
+from daflow.numerics.localization.shrinkage_letkf import (
+    ShrinkageLetkfFactors,
+    add_shrinkage_analysis,
+    shrinkage_letkf_factors,
+)
 from daflow.ports import Arrays, FloatArray, Prepared, SliceInput, SlicePoints, StepInput
 
 BLOCK_NUMBERS: Final = 2**20
@@ -96,6 +104,16 @@ class LaplaceDraws:
         return laplace_draws(numbers[:, 2:], 0.5 * np.square(numbers[:, :2]).sum(axis=1))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """What is observed, and what is seen of dynamic and synthetic members (n, n_obs)."""
+
+    dynamic: FloatArray
+    synthetic: FloatArray
+    observed: Observed
+    gamma: float
+
+
 @dataclass(frozen=True, eq=False)
 class ShrinkageFilter:
     """The shrinkage ETKF with the symmetric root of the extended ensemble (section 3.1 of the paper).
@@ -154,7 +172,7 @@ class ShrinkageFilter:
         return {"cross": cross, "gram": gram, "mean": mean}
 
     def conclude(self, given: StepInput, factors: Arrays, found: Iterable[Arrays]) -> Prepared:
-        """Return the weights of the ensemble's and of the snapshots' anomalies in what each member gets.
+        """Return what `apply` needs of the dynamic and of the synthetic members.
 
         Cost: n_state n_synthetic n_snapshots for the synthetic members, which are made and observed a few at
         a time; memory: the mean, and a few states.
@@ -172,9 +190,22 @@ class ShrinkageFilter:
         synthetic = self._observed_of(given.step, np.concatenate(means), weights)
         observed = self.observed(given.step)
         predicted = given.predicted(0, observed.error.n_obs)
-        made = shrinkage_etkf(predicted, synthetic, observed.values, observed.error, gamma)
-        arrays = {"dynamic": made.dynamic, "target": made.synthetic @ anomalies_of(weights)}
-        return Prepared(arrays, {"gamma": gamma, "target_scale": matched.scale})
+        seen = _Seen(predicted, synthetic, observed, gamma)
+        return Prepared(self._analysis(seen, weights), {"gamma": gamma, "target_scale": matched.scale})
+
+    def _analysis(self, seen: _Seen, weights: FloatArray) -> Arrays:
+        """Return the weights of the ensemble's and of the snapshots' anomalies in what each member gets.
+
+        Parameters
+        ----------
+        seen
+            Of the members of both kinds.
+        weights
+            (n_synthetic, n_snapshots) of the snapshots' anomalies in each synthetic member.
+        """
+        observed = seen.observed
+        made = shrinkage_etkf(seen.dynamic, seen.synthetic, observed.values, observed.error, seen.gamma)
+        return {"dynamic": made.dynamic, "target": made.synthetic @ anomalies_of(weights)}
 
     def apply(self, given: SliceInput, slab: FloatArray) -> Arrays:
         """Turn a prior slice (n_members, n) into the posterior, in place; nothing is carried."""
@@ -212,6 +243,76 @@ class ShrinkageFilter:
                 states[:, where] = mean[where] + some @ self._anomalies(where.start, where.stop)
             seen.append(self.observe(step, states))
         return np.concatenate(seen)
+
+
+@dataclass(frozen=True, eq=False)
+class LocalShrinkageFilter(ShrinkageFilter):
+    """The shrinkage ETKF at each number of the state, with the observations in its reach (remark 1).
+
+    Gamma and the target's scale are those of the whole state, as without localization.
+
+    Laws: a slice gives what the whole gives; gamma 0 is the LETKF; where every weight is one it is
+    `ShrinkageFilter`; what hears nothing stays as it is, bit for bit.
+
+    Parameters
+    ----------
+    networks
+        How far each observation reaches: localities by distance. The others are those of `ShrinkageFilter`.
+    """
+
+    networks: Networks = field(kw_only=True)
+
+    def localize(self, locate: Callable[[], SlicePoints]) -> Arrays:
+        """Return which observations the points of a slice hear, and how loudly."""
+        return self.networks.plan(locate())
+
+    def _analysis(self, seen: _Seen, weights: FloatArray) -> Arrays:
+        """Return what is seen in units of the errors, and the synthetic members' weights.
+
+        Memory: n_obs (2 n_members + n_synthetic).
+
+        Raises
+        ------
+        daflow.errors.CombinationError
+            Errors that depend on each other.
+        """
+        observed = seen.observed
+        factors = shrinkage_letkf_factors(
+            seen.dynamic, seen.synthetic, observed.values, observed.error, seen.gamma
+        )
+        return {
+            "dynamic": factors.dynamic,
+            "extended": factors.extended,
+            "innovation": factors.innovation,
+            "gamma": np.array(factors.gamma),
+            "target": weights,
+        }
+
+    def apply(self, given: SliceInput, slab: FloatArray) -> Arrays:
+        """Turn a prior slice (n_members, n) into the posterior, in place; nothing is carried.
+
+        Memory: some tens of MiB, whatever the slice; synthetic members are made as many columns at a time.
+        """
+        made = given.factors
+        factors = ShrinkageLetkfFactors(
+            made["dynamic"], made["extended"], made["innovation"], float(made["gamma"])
+        )
+        first = given.where.start
+
+        def synthetic(start: int, stop: int) -> FloatArray:
+            return self._departures(made["target"], first + start, first + stop)
+
+        add_shrinkage_analysis(self.networks.which_hear(given), slab, synthetic, factors)
+        return {}
+
+    def _departures(self, weights: FloatArray, start: int, stop: int) -> FloatArray:
+        """Return how synthetic members depart from the mean (n_synthetic, stop - start)."""
+        found = np.empty((len(weights), stop - start))
+        size = max(BLOCK_NUMBERS // self.target.n_snapshots, 1)
+        for begin in range(start, stop, size):
+            end = min(begin + size, stop)
+            np.matmul(weights, self._anomalies(begin, end), out=found[:, begin - start : end - start])
+        return found
 
 
 def _in_units_of_target(cross: FloatArray, gram: FloatArray) -> FloatArray:

@@ -10,9 +10,11 @@ from daflow.assemble.methods import KINDS, check_method, surveys
 from daflow.assemble.shrinkage import OBSERVING
 from daflow.config.load import workflow_from
 from daflow.errors import CombinationError, ConfigError
-from daflow.methods.filters_shrinkage import GivenGamma, LaplaceDraws
+from daflow.methods.filters_local import LocalTransformFilter
+from daflow.methods.filters_shrinkage import GivenGamma, LaplaceDraws, LocalShrinkageFilter
 from daflow.numerics.filters.shrinkage_target import rblw_gamma
-from daflow.ports import MemberInput, Observations
+from daflow.ports import MemberInput, Observations, SlicePoints
+from tests.methods.in_slices import InSlices
 
 N = 8
 TIMES = np.repeat([0.05, 0.1], 3)
@@ -89,3 +91,64 @@ def test_that_what_it_cannot_do_is_refused(base):
     for gamma in (1.5, "stoica"):
         with pytest.raises(ConfigError):
             workflow_from(base | {"method": base["method"] | {"gamma": gamma}})
+
+
+DISTANCE = {"kind": "distance", "lengths": {"x": 1.5}, "tapers": "observation_error"}
+
+
+def on_a_line(base, method=None, **sections):
+    """A workflow whose state lies along a line, and what is observed there: elsewhere in the second cycle."""
+    prior = {"kind": "normal", "mean": 0, "std": 1}
+    line = {
+        "grids": {"line": {"shape": [N], "axes": ["x"], "origin": [0], "spacing": [1]}},
+        "parameters": {"level": {"grid": "line", "prior": prior}},
+        "model": base["model"] | {"variable": "level"},
+    }
+    component = (1, 4, 6, 0, 3, 7)
+    given = observations(component)
+    given.table["x"][:] = component
+    flow = workflow_from(base | line | {"method": method or base["method"]} | sections)
+    check_method(flow)
+    return KINDS[flow.method.kind].make(flow, given)
+
+
+def posterior(method, prior, cuts=(), step=1):
+    coordinates = np.column_stack([np.arange(float(N)), np.full((N, 2), np.nan)])
+    places = SlicePoints(np.zeros(N, np.int64), coordinates)
+    seen = prior[:, [1, 4, 6] if step == 0 else [0, 3, 7]]
+    return InSlices(method, places, cuts).step(step, prior, seen)[0]
+
+
+def test_that_with_a_localization_each_number_hears_what_is_in_its_reach(base):
+    prior = 2 + np.random.default_rng(3).standard_normal((6, N))
+    method = on_a_line(base, localization=DISTANCE)
+    assert isinstance(method, LocalShrinkageFilter)
+    assert method.networks.of_step == (0, 1)
+    found = posterior(method, prior)
+    np.testing.assert_allclose(posterior(method, prior, [2, 5]), found, rtol=0, atol=1e-12)
+    short = on_a_line(base, localization=DISTANCE | {"family": "step", "lengths": {"x": 0.5}})
+    for step, heard in ((0, [1, 4, 6]), (1, [0, 3, 7])):
+        assert np.flatnonzero((posterior(short, prior, step=step) != prior).any(axis=0)).tolist() == heard
+    everywhere = DISTANCE | {"family": "step", "lengths": {"x": 100}}
+    wide = posterior(on_a_line(base, localization=everywhere), prior, [3])
+    np.testing.assert_allclose(wide, posterior(on_a_line(base), prior), rtol=0, atol=1e-10)
+    letkf = on_a_line(base, {"kind": "letkf"}, localization=DISTANCE)
+    assert isinstance(letkf, LocalTransformFilter)
+    zero = on_a_line(base, base["method"] | {"gamma": 0.0}, localization=DISTANCE)
+    np.testing.assert_allclose(posterior(zero, prior), posterior(letkf, prior), rtol=0, atol=1e-10)
+    assert np.abs(found - wide).max() > 0.01
+
+
+def test_that_a_localization_that_it_does_not_take_is_refused(base, tmp_path):
+    for tapers in ("gain", "cross_covariance"):
+        with pytest.raises(CombinationError, match=r"distance with localization\.tapers: observation_error"):
+            on_a_line(base, localization=DISTANCE | {"tapers": tapers})
+    of = {"kind": "index", "family": "delta", "belongs_to": "component", "tapers": "observation_error"}
+    with pytest.raises(CombinationError, match="cannot be localized so"):
+        on_a_line(base, localization=of)
+    np.save(tmp_path / "r.npy", np.eye(6))
+    error = {"kind": "dense", "file": str(tmp_path / "r.npy")}
+    (tmp_path / "obs.csv").write_text("name,kind,time,x,value\na,x,0.05,0,1\n")
+    source = {"kind": "file", "path": str(tmp_path / "obs.csv"), "error": error}
+    with pytest.raises(CombinationError, match="errors one by one"):
+        on_a_line(base, localization=DISTANCE, observations=source)

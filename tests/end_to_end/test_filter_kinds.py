@@ -33,6 +33,8 @@ KINDS = {
     "localization: {kind: distance, lengths: {x: 2}, tapers: observation_error}",
     "eakf": "method: {kind: eakf}\nlocalization: {kind: distance, lengths: {x: 2}, tapers: cross_covariance}",
     "shrinkage_etkf": "method: {kind: shrinkage_etkf, target: {file: long.npy}, synthetic: 20}",
+    "shrinkage_etkf, localized": "method: {kind: shrinkage_etkf, target: {file: long.npy}, synthetic: 20}\n"
+    "localization: {kind: distance, lengths: {x: 2}, tapers: observation_error}",
 }
 
 

@@ -3,9 +3,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daflow.errors import DataError
+from daflow.errors import CombinationError, DataError
 from daflow.methods import filters_shrinkage
-from daflow.methods.filters_shrinkage import GaussianDraws, GivenGamma, LaplaceDraws, ShrinkageFilter
+from daflow.methods.filters_local import LocalTransformFilter
+from daflow.methods.filters_networks import Networks
+from daflow.methods.filters_shrinkage import (
+    GaussianDraws,
+    GivenGamma,
+    LaplaceDraws,
+    LocalShrinkageFilter,
+    ShrinkageFilter,
+)
+from daflow.methods.locality_by_distance import DistanceLocality
 from daflow.methods.observed import Observed
 from daflow.numerics.filters.ensemble_transform import apply_transform, mean_free_basis
 from daflow.numerics.filters.filter_transforms import etkf
@@ -16,6 +25,8 @@ from daflow.numerics.filters.shrinkage_target import (
     rblw_gamma,
     target_of,
 )
+from daflow.numerics.localization import shrinkage_letkf
+from daflow.numerics.localization.distance import DistanceTaper, state_obs_taper
 from daflow.numerics.obs_error.covariance import DenseCovariance, DiagonalCovariance, as_covariance
 from daflow.ports import SliceInput, SlicePoints, StepInput
 from daflow.records import StateSlice
@@ -164,3 +175,89 @@ def test_that_gamma_and_scale_go_to_the_journal():
     figures = prepared_figures(made(error=DiagonalCovariance(np.ones(4))))
     assert set(figures) == {"gamma", "target_scale"}
     assert 0 <= figures["gamma"] <= 1
+
+
+# The same, localized: numbers and observations along a line.
+
+LINE = np.column_stack([np.arange(float(N_STATE)), np.full((N_STATE, 2), np.nan)])
+OBS_LINE = LINE[[1, 4, 5, 8]]
+VARIANCES = DiagonalCovariance(np.linspace(0.4, 0.9, 4))
+NEAR = DistanceTaper("gaspari_cohn", (1.5, None, None))
+EVERYWHERE = DistanceTaper("step", (1e3, None, None))
+
+
+def reaching(taper):
+    locality = DistanceLocality("observation_error", OBS_LINE, np.zeros(4, np.int64), {(0, 0): taper})
+    return Networks((locality,), (0, 0))
+
+
+def local(taper=NEAR, gamma=rblw_gamma, error=VARIANCES, make=GaussianDraws):
+    return LocalShrinkageFilter(
+        lambda _: Observed(VALUES, error),
+        2,
+        Array(SNAPSHOTS),
+        lambda _, states: states @ OPERATOR,
+        N_SYNTHETIC,
+        make(3),
+        gamma,
+        networks=reaching(taper),
+    )
+
+
+def local_step(method, cuts=(), prior=PRIOR):
+    places = SlicePoints(np.zeros(N_STATE, np.int64), LINE)
+    return InSlices(method, places, cuts).step(1, prior, prior @ OPERATOR)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(st.integers(0, N_STATE), max_size=4).map(sorted),
+    st.integers(1, 60),
+    st.integers(1, 6),
+    st.sampled_from([rblw_gamma, GivenGamma(1.0)]),
+)
+def test_that_slices_give_each_number_the_analysis_of_what_is_in_its_reach(cuts, block, columns, gamma):
+    target = SNAPSHOTS - SNAPSHOTS.mean(axis=0)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(filters_shrinkage, "BLOCK_NUMBERS", block)
+        patched.setattr(shrinkage_letkf, "WINDOW_BYTES", 8 * N_SYNTHETIC * columns)
+        found, prepared = local_step(local(gamma=gamma), cuts)
+    scale = prepared.figures["target_scale"] / (N_SNAPSHOTS - 1)
+    draws = GaussianDraws(3)(1, range(N_SYNTHETIC), N_SNAPSHOTS)
+    synthetic = PRIOR.mean(axis=0) + np.sqrt(scale) * draws @ target
+    reach = state_obs_taper(LINE, OBS_LINE, NEAR).toarray()
+    for number, weights in enumerate(reach):
+        near, here = weights > 0, slice(number, number + 1)
+        expected = PRIOR[:, here]
+        if near.any():
+            seen = ((states @ OPERATOR)[:, near] for states in (PRIOR, synthetic))
+            errors = VARIANCES.variances[near] / weights[near]
+            transform = shrinkage_etkf(*seen, VALUES[near], errors, prepared.figures["gamma"])
+            expected = apply_shrinkage(transform, expected, synthetic[:, here])
+        close(found[:, here], expected, 1e-10)
+    deaf = ~reach.any(axis=1)
+    assert deaf.any()
+    assert found[:, deaf].tobytes() == PRIOR[:, deaf].tobytes()
+
+
+@pytest.mark.parametrize("taper", [None, EVERYWHERE])
+def test_that_the_local_filter_is_the_global_one_where_every_weight_is_one(taper):
+    expected, told = step(made(error=VARIANCES), [3], number=1)
+    found, prepared = local_step(local(taper), [6])
+    close(found, expected, 1e-10)
+    assert prepared.figures == pytest.approx(told.figures, rel=1e-12)
+
+
+def test_that_the_local_filter_with_a_gamma_of_zero_is_the_letkf():
+    plain = LocalTransformFilter(lambda _: Observed(VALUES, VARIANCES), 2, reaching(NEAR))
+    close(local_step(local(gamma=GivenGamma(0.0)), [6])[0], local_step(plain, [3])[0], 1e-10)
+
+
+def test_that_permuting_the_members_permutes_the_local_posterior():
+    order = np.array([3, 0, 4, 1, 2])
+    close(local_step(local(), [5], PRIOR[order])[0], local_step(local(), [5])[0][order], 1e-11)
+
+
+def test_that_the_local_filter_refuses_errors_that_depend_on_each_other():
+    with pytest.raises(CombinationError, match="depend on each other"):
+        local_step(local(error=ERROR))

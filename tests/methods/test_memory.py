@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import tracemalloc
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pytest
 
 from daflow.assemble.methods import KINDS, method_of, surveys
 from daflow.config.load import workflow_from
-from daflow.methods.filters_shrinkage import GaussianDraws, ShrinkageFilter
+from daflow.methods.filters_networks import Networks
+from daflow.methods.filters_shrinkage import GaussianDraws, LocalShrinkageFilter, ShrinkageFilter
+from daflow.methods.locality_by_distance import DistanceLocality
 from daflow.methods.observed import Observed
+from daflow.numerics.localization.distance import DistanceTaper
 from daflow.numerics.obs_error.covariance import DiagonalCovariance
 from daflow.ports import Observations, SliceInput, SlicePoints, StepInput
 from daflow.records import StateSlice
@@ -121,11 +125,22 @@ class Snapshots:
         return PRIOR[:, start:stop].copy()
 
 
-def test_that_a_shrunk_covariance_makes_no_array_that_grows_with_the_state_but_a_few_states():
+REACH = {(0, 0): DistanceTaper("gaspari_cohn", (150.0, None, None))}
+NEAR = DistanceLocality("observation_error", PLACES[::EVERY], np.zeros(N_OBS, np.int64), REACH)
+SHRINKING = {
+    "everywhere": ShrinkageFilter,
+    "local": partial(LocalShrinkageFilter, networks=Networks((NEAR,), (0,))),
+}
+
+
+@pytest.mark.parametrize("name", SHRINKING)
+def test_that_a_shrunk_covariance_makes_no_array_that_grows_with_the_state_but_a_few_states(name):
     observed = Observed(OBSERVED.table["value"], DiagonalCovariance(np.full(N_OBS, 0.5)))
-    method = ShrinkageFilter(
+    method = SHRINKING[name](
         lambda _: observed, 1, Snapshots(), lambda _, states: states[:, ::EVERY].copy(), 100, GaussianDraws(5)
     )
+    # What is compiled when it is first used takes memory of its own.
+    update(method, PRIOR.copy(), looks=True)
     slab = PRIOR.copy()
     assert update(method, slab, looks=True) < 2 * BOUND
     assert np.abs(slab - PRIOR).max() > 0.1

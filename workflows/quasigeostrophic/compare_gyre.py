@@ -35,7 +35,7 @@ SPIN_UP: Final = 50
 N_SNAPSHOTS: Final = 300
 START_SHARE: Final = 0.1
 """Members start from the truth and so much of a snapshot's departure: speeds do not tell the flow's sense."""
-COLOURS: Final = ("posterior", "truth", "compute", "write")
+COLOURS: Final = ("posterior", "truth", "prior", "compute", "write")
 
 
 @dataclass(frozen=True)

@@ -83,8 +83,8 @@ def shrinkage_etkf(
     r"""Return the analysis with the symmetric root of the extended ensemble (section 3.1).
 
     Laws: gamma 0 is the ETKF; the mean is the Kalman mean of the shrunk covariance; permuting the members
-    permutes the posterior; units of the observations do not matter. For a local analysis (the paper's remark
-    1) give the observations of one domain and their R, tapered.
+    permutes the posterior; units of the observations do not matter. Local analyses (the paper's remark 1) are
+    those of `daflow.numerics.localization.shrinkage_letkf`.
 
     Parameters
     ----------
@@ -139,9 +139,7 @@ def shrunk_modes(
     gamma: float,
 ) -> ShrunkModes:
     """Return the modes that all roots are made of; parameters as for `shrinkage_etkf`."""
-    weight = float(finite_array("gamma", gamma, ()))
-    if not 0 <= weight <= 1:
-        raise DataError("the weight of a shrinkage target is out of range", got=weight, allowed="[0, 1]")
+    weight = weight_of_target(gamma)
     covariance = as_covariance(obs_error)
     dynamic = ensemble_of("predicted", predicted, covariance.n_obs)
     synthetic = ensemble_of("synthetic_predicted", synthetic_predicted, covariance.n_obs)
@@ -154,3 +152,17 @@ def shrunk_modes(
         innovation = still_finite(covariance.whiten(observed - mean_of(dynamic))) @ modes.basis
         rows = whitened[: sizes[0]] @ modes.basis / (modes.values * np.sqrt(sizes[0] - 1))
     return ShrunkModes(weight, scales, modes, innovation, still_finite(rows))
+
+
+def weight_of_target(gamma: float) -> float:
+    """Return the weight of a target.
+
+    Raises
+    ------
+    DataError
+        It is not in [0, 1].
+    """
+    weight = float(finite_array("gamma", gamma, ()))
+    if not 0 <= weight <= 1:
+        raise DataError("the weight of a shrinkage target is out of range", got=weight, allowed="[0, 1]")
+    return weight

@@ -105,7 +105,7 @@ def product_over_obs(one: FloatArray, other: FloatArray, obs: IntArray) -> Float
     return product
 
 
-def change_cells(slab: Slab, group: Group, change: Change) -> None:
+def change_cells(slab: Slab, group: Group, change: Change, beside: int = 0) -> None:
     """Gather the points of a group's cells, change them, and put them back, some at a time.
 
     Parameters
@@ -116,13 +116,16 @@ def change_cells(slab: Slab, group: Group, change: Change) -> None:
         Its untapered cell comes last, cut where it is large; all others come whole.
     change
         What the increments are.
+    beside
+        How many rows ``change`` needs of its own, beside those of the slice: fewer points are then gathered
+        at once.
 
     Raises
     ------
     daflow.errors.DataError
         A number that is needed is not finite.
     """
-    batches = list(_batches(group, max(BUFFER_BYTES // (8 * len(slab)), 1)))
+    batches = list(_batches(group, max(BUFFER_BYTES // (8 * (len(slab) + beside)), 1)))
     most = max((sum(len(cell[0]) for cell in batch) for batch in batches), default=0)
     gathering = fastest_gathering(slab.size)(slab, most)
     for batch in batches:
