@@ -50,9 +50,13 @@ def test_that_a_point_that_hears_anything_is_in_one_cell(seed):
     *given_arrays, rules = mixed(seed)
     rules |= dict.fromkeys([(8, 0), (8, 1), (8, 2)], taper_of(lengths=(0.3, 0.5, None)))
     plan = plan_localization(*given_arrays, rules)
-    hears = (dense_by_kind(*given_arrays, rules) > 0.0).any(axis=1)
-    assert not hears.all()
-    np.testing.assert_array_equal(np.bincount(plan.points, minlength=900), hears)
+    loudest = dense_by_kind(*given_arrays, rules).max(axis=1)
+    assert not (loudest > 0.0).all()
+    inside = np.bincount(plan.points, minlength=900)
+    # At the very edge of reach rounding decides: nobody misses a weight of 1e-15.
+    told = (loudest == 0.0) | (loudest > 1e-12)
+    np.testing.assert_array_equal(inside[told], loudest[told] > 0.0)
+    assert inside.max() == 1
 
 
 def test_that_points_that_hear_nothing_are_in_no_cell():
