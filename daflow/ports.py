@@ -260,6 +260,15 @@ class Store(Protocol):
         """
         ...
 
+    @property
+    def smoothed(self) -> Store:
+        """The same store, whose slices are of the smoothed states that steps start from.
+
+        Steps that no later analysis smooths, `daflow.records.Layout.smoothed_by`, have none; nor has the
+        truth.
+        """
+        ...
+
     def create_step(self, step: int) -> None:
         """Make the arrays of a step; making them again changes nothing."""
         ...
