@@ -126,7 +126,7 @@ def test_that_the_keys_of_workflows_with_cycles_stay_as_they_were():
 @pytest.mark.parametrize(
     "more",
     [
-        {"method": {"kind": "shrinkage_etkf"}},
+        {"method": {"kind": "shrinkage_etkf", "target": {"file": "long.npy"}}},
         {"method": {"kind": "letkf"}, "localization": NEAR | {"tapers": "observation_error"}},
         {"method": {"kind": "enkf"}, "localization": NEAR},
         {"method": {"kind": "denkf"}, "localization": NEAR | {"tapers": "observation_error"}},

@@ -12,12 +12,13 @@ import pytest
 import xarray as xr
 
 import daflow
+from daflow.assemble import launch
 from daflow.assemble.contents import outcomes_of
 from daflow.assemble.cycle_scores import cycle_scores
 from daflow.assemble.preview import preview
 from daflow.config.load import load_workflow
 from daflow.errors import CombinationError, DataError
-from tests.assemble.branch_runs import branch
+from tests.assemble.branch_runs import branch, pool_of
 from tests.end_to_end.small_run import CALLABLE, WELL, run_inline, written
 
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - no secrets: syncs are free there
@@ -160,11 +161,18 @@ def test_that_status_and_report_tell_of_smoothing(lagged, tmp_path):
     assert noted[2].smoothed_rmse == {}
 
 
-def test_that_a_branch_smooths_the_states_that_come_after_its_first_analysis(lagged):
-    assert branch(lagged.folder, "method.kind=etkf", step=1, name="other").status().state == "analysed"
-    made = daflow.open_run(lagged.folder / "branches" / "other")
-    with pytest.raises(DataError, match="smoothed states"):
-        made.smoothed(1)
+def test_that_a_branch_smooths_the_states_that_come_after_its_first_analysis(lagged, monkeypatch):
+    monkeypatch.setattr(launch, "_pool", pool_of([]))
+    same, other = (branch(lagged.folder, *changes, step=1) for changes in ((), ("cycling.lag=1",)))
+    for made in (same, other):
+        assert made.status().state == "analysed"
+        assert not any(stage.phase == "smooth" for stage in made.status().stages if stage.done)
+        assert made.resume().kind == "finished"
+        with pytest.raises(DataError, match=r"complete: \[2\]"):
+            made.smoothed(1)
+    assert same.smoothed(2).equals(lagged.smoothed(2))
+    assert other.state(3).equals(lagged.state(3))
+    assert lagged.smoothed(1).identical(daflow.open_run(lagged.folder).smoothed(1))
 
 
 def test_that_a_report_of_a_run_under_way_tells_what_is_there(workflow, tmp_path):
