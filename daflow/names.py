@@ -11,6 +11,7 @@ OBS: Final = "obs"
 
 PARAMETERS: Final = "parameters"
 FORECAST: Final = "forecast"
+SMOOTHED: Final = "smoothed"
 PREDICTED: Final = "predicted"
 OBSERVATIONS: Final = "observations"
 
@@ -27,7 +28,7 @@ places, and a figure of its update."""
 
 
 class Phase(StrEnum):
-    """What a task does; within a step they follow each other in this order."""
+    """What a task does; within a step they follow each other in this order, but smoothing ends the run."""
 
     COORDINATES = "coordinates"
     TRUTH = "truth"
@@ -37,6 +38,7 @@ class Phase(StrEnum):
     SURVEY = "survey"
     CONCLUDE = "conclude"
     UPDATE = "update"
+    SMOOTH = "smooth"
 
 
 class Status(StrEnum):

@@ -253,11 +253,12 @@ class Store(Protocol):
 
     @property
     def forecasts(self) -> Store:
-        """The same store, whose members and slices are those after the forecast of a step: a filter's.
+        """The same store; what it has of a step is the state that its forecast ends at: one a cycle."""
+        ...
 
-        What a store has of a step is else the state that its forecast starts from. Steps of a layout without
-        cycles have no other, nor has the step after the last cycle.
-        """
+    @property
+    def smoothed(self) -> Store:
+        """The same store; what it has of a step is the state that it starts from, smoothed: with a lag."""
         ...
 
     def create_step(self, step: int) -> None:

@@ -88,6 +88,8 @@ class Layout:
     """``aligned``: chunks that one task writes lie in one file."""
     cycles: tuple[Cycle, ...] = ()
     """A filter's, one a step; they cover the observations in order. Empty: every step has all of them."""
+    lag: int = 0
+    """By how many cycles observations reach back, into the state that an earlier cycle started from."""
 
     def obs_of(self, step: int) -> range:
         """Return which observations a step has; in a filter none after the last cycle."""
@@ -104,6 +106,10 @@ class Layout:
     def forecasts_at(self, step: int) -> bool:
         """Say whether a step has the state that its forecast ends at, beside the one that it starts from."""
         return step < len(self.cycles)
+
+    def smoothed_by(self, step: int) -> range:
+        """Return the cycles whose analyses smooth the state that a step starts from; none without a lag."""
+        return range(step, min(step + self.lag, len(self.cycles)))
 
     @property
     def n_state(self) -> int:

@@ -145,6 +145,9 @@ def _made(run: RunFolder, wish: Wish, workflow: Workflow) -> RunFolder:
 def _taken_over(progress: Progress, step: int) -> Iterable[facts.Fact]:
     """Return the facts that what the parent has done is settled, up to the forecast of a step."""
     for stage, survivors in progress.survivors.items():
+        if stage[0] is Phase.SMOOTH:
+            # By the parent's analyses, of which some may not be the branch's.
+            continue
         if stage[1] < step or (stage[1] == step and stage[0] in BEFORE_ANALYSIS):
             yield facts.closed(stage, survivors)
 

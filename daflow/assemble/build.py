@@ -117,6 +117,7 @@ def layout_of(workflow: Workflow, n_obs: int, cycles: tuple[Cycle, ...] = ()) ->
         workflow.storage.codec,
         workflow.storage.sharding,
         cycles,
+        0 if workflow.cycling is None else workflow.cycling.lag,
     )
 
 
@@ -131,6 +132,7 @@ def plan_of(workflow: Workflow, layout: Layout) -> Plan:
         stage_keys(workflow, n_steps, surveys=looks),
         looks,
         last_forecast=not layout.cycles,
+        smooths=layout.lag > 0,
     )
 
 

@@ -105,8 +105,9 @@ def _failure(run: RunFolder, outcome: Outcome) -> MemberFailure:
 def _timings(outcomes: Iterable[Outcome]) -> Iterator[PhaseTiming]:
     """Yield what each phase of each step took, in the order of the run."""
 
-    def stage(outcome: Outcome) -> tuple[int, int]:
-        return outcome.task.step, list(Phase).index(outcome.task.phase)
+    def stage(outcome: Outcome) -> tuple[bool, int, int]:
+        phase, step = outcome.task.phase, outcome.task.step
+        return phase is Phase.SMOOTH, step, list(Phase).index(phase)
 
     for _, of_stage in groupby(sorted(outcomes, key=stage), key=stage):
         group = list(of_stage)

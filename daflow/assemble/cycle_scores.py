@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -20,7 +21,9 @@ def cycle_scores(outcomes: Sequence[Outcome], layout: Layout) -> list[CycleScore
     if not layout.cycles:
         return []
     chi_square = {each.step: each.figures.get(CHI_SQUARE) for each in step_figures(outcomes)}
-    errors = _squared_errors(outcomes)
+    errors, smoothed = (
+        _squared_errors(outcomes, phase, layout.n_slices) for phase in (Phase.UPDATE, Phase.SMOOTH)
+    )
     return [
         CycleScores(
             each.step,
@@ -30,20 +33,23 @@ def cycle_scores(outcomes: Sequence[Outcome], layout: Layout) -> list[CycleScore
             _rms(ERROR_BEFORE, errors.get(each.step, {}), layout),
             _rms(ERROR_AFTER, errors.get(each.step, {}), layout),
             chi_square.get(each.step),
+            # What a cycle ends with, the next one starts from.
+            _rms(ERROR_AFTER, smoothed.get(each.step + 1, {}), layout),
         )
         for each in step_updates(outcomes, layout)
     ]
 
 
-def _squared_errors(outcomes: Sequence[Outcome]) -> dict[int, dict[str, float]]:
-    """Return the sums over all slices of a step's update."""
+def _squared_errors(outcomes: Sequence[Outcome], phase: Phase, n_slices: int) -> dict[int, dict[str, float]]:
+    """Return the sums over all slices of a step's update or smoothing, of steps of which all are done."""
     done = {
-        (o.task.step, o.task.index): o
-        for o in outcomes
-        if o.task.phase is Phase.UPDATE and o.status is Status.OK
+        (o.task.step, o.task.index): o for o in outcomes if o.task.phase is phase and o.status is Status.OK
     }
+    whole = Counter(step for step, _ in done)
     sums: dict[int, dict[str, float]] = {}
     for (step, _), outcome in done.items():
+        if whole[step] < n_slices:
+            continue
         of_step = sums.setdefault(step, {})
         for name, value in outcome.figures.items():
             if name.startswith((ERROR_BEFORE, ERROR_AFTER)):

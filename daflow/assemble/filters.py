@@ -212,19 +212,20 @@ _LOCAL: Final = frozenset({"observation_error"})
 _SERIAL: Final = frozenset({"none", "cross_covariance"})
 
 FILTERS: Final[Mapping[str, Kind]] = {
-    "enkf": Kind(_enkf, _one, localizations=EVERY_LOCALIZATION),
+    "enkf": Kind(_enkf, _one, localizations=EVERY_LOCALIZATION, one_transform=True),
     "gain_inflated_enkf": Kind(
         _gain_inflated_enkf,
         _one,
         localizations=EVERY_LOCALIZATION,
         about=lambda workflow: f"zeta {_zeta(workflow):g}",
+        one_transform=True,
     ),
-    "denkf": Kind(_denkf, _one, localizations=EVERY_LOCALIZATION),
-    "etkf": Kind(_etkf, _one),
-    "ensrf": Kind(_serial, _one, localizations=_SERIAL, weights=BY_DISTANCE),
-    "eakf": Kind(_serial, _one, localizations=_SERIAL, weights=BY_DISTANCE),
+    "denkf": Kind(_denkf, _one, localizations=EVERY_LOCALIZATION, one_transform=True),
+    "etkf": Kind(_etkf, _one, one_transform=True),
+    "ensrf": Kind(_serial, _one, localizations=_SERIAL, weights=BY_DISTANCE, one_transform=True),
+    "eakf": Kind(_serial, _one, localizations=_SERIAL, weights=BY_DISTANCE, one_transform=True),
     "letkf": Kind(_letkf, _one, localizations=_LOCAL),
-    "enkf_n": Kind(_enkf_n, _one),
+    "enkf_n": Kind(_enkf_n, _one, one_transform=True),
     "shrinkage_etkf": Kind(
         _shrinkage,
         _one,

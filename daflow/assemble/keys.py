@@ -45,7 +45,8 @@ def stage_keys(workflow: Workflow, n_steps: int, *, surveys: bool = False) -> di
     quality = _quality(plain["observations"])
     missing = plain["policy"]["missing_predictions"]
     allowed = [] if missing == "invalid" else [missing]
-    cycling = [] if workflow.cycling is None else [plain["cycling"]]
+    # A lag is no concern of stages before those that smooth.
+    cycling = [] if workflow.cycling is None else [_without(plain["cycling"], "lag")]
     truth = digest([prior, model, plain["observations"], *cycling])
     local = _localization(plain["localization"])
     inversion = [plain["method"], local, *_inflation(plain["inflation"]), *quality]
@@ -63,7 +64,23 @@ def stage_keys(workflow: Workflow, n_steps: int, *, surveys: bool = False) -> di
             keys[Phase.SURVEY, step] = digest([*known, "survey"])
             keys[Phase.CONCLUDE, step] = digest([*known, "conclude"])
         keys[Phase.UPDATE, step] = before = digest(known)
-    return keys
+    return keys | _smoothing(workflow, n_steps, keys)
+
+
+def _smoothing(workflow: Workflow, n_steps: int, keys: dict[Stage, str]) -> dict[Stage, str]:
+    """Return the keys of stages that smooth: of the last update that a state is told of."""
+    lag = 0 if workflow.cycling is None else workflow.cycling.lag
+    if not lag:
+        return {}
+    last = [min(step + lag, n_steps) - 1 for step in range(n_steps)]
+    return {
+        (Phase.SMOOTH, step): digest([keys[Phase.UPDATE, update], "smooth", step])
+        for step, update in enumerate(last)
+    }
+
+
+def _without(plain: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in plain.items() if key != name}
 
 
 def _localization(plain: dict[str, Any]) -> dict[str, Any]:

@@ -57,6 +57,8 @@ class Kind:
     """Says in a few words what there is to say beside kind, steps and inversion."""
     starts_from_prior: bool = False
     """Whether every update starts from the prior's members, not from those of the step before."""
+    one_transform: bool = False
+    """Whether its whole update is one transform of the members where it is not localized."""
     check: Callable[[Workflow], None] = _accept
     """Looks whether the other sections go with the method; raises `daflow.errors.CombinationError`."""
 

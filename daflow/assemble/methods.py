@@ -8,7 +8,7 @@ from typing import Final
 from daflow.assemble.cycles import observed_at
 from daflow.assemble.filters import FILTERS
 from daflow.assemble.inflations import check_inflation, inflated
-from daflow.assemble.kinds import Kind, check_localization
+from daflow.assemble.kinds import Kind, check_localization, localization_of
 from daflow.assemble.localities import locality_surveys
 from daflow.assemble.quality import checked
 from daflow.assemble.smoothers import SMOOTHERS
@@ -70,6 +70,16 @@ def _check_cycling(workflow: Workflow) -> None:
             got=f"cycling, with method.kind: {kind}",
             allowed=f"method.kind: {' | '.join(FILTERS)}",
             do="choose a filter, or leave the section cycling out",
+        )
+    if workflow.cycling is None or not workflow.cycling.lag:
+        return
+    if not KINDS[kind].one_transform or localization_of(workflow) != "none":
+        kinds = " | ".join(name for name, each in KINDS.items() if each.one_transform)
+        raise CombinationError(
+            "cycling.lag passes on updates that are one transform of the members, the same for all numbers",
+            got=f"method.kind: {kind}, localization.kind: {workflow.localization.kind}",
+            allowed=f"method.kind: {kinds}, with localization.kind: none",
+            do="set cycling.lag: 0, or choose one of these and leave the section localization out",
         )
 
 

@@ -19,7 +19,7 @@ from daflow.assemble.unstacking import in_tasks, unstack
 from daflow.config.load import load_workflow, to_json
 from daflow.config.schema import Workflow
 from daflow.errors import DataError
-from daflow.names import FORECAST, MEMBER, OBS, PARAMETERS, PREDICTED, Phase
+from daflow.names import FORECAST, MEMBER, OBS, PARAMETERS, PREDICTED, SMOOTHED, Phase
 from daflow.report import write_report
 from daflow.runs.decide import Stop
 from daflow.runs.facts import Progress, fold
@@ -124,6 +124,30 @@ class Run:
         self._check_cycles()
         step, _ = self._members(step)
         return self.parameters(step).assign_coords(time=self._time(step))
+
+    def smoothed(self, step: int = 0) -> xr.Dataset:
+        """Return `state` of a step, corrected also by the cycles that follow, as many as ``cycling.lag``.
+
+        It has the members that came through the forecasts of these cycles. After the last cycle nothing
+        follows: there is no smoothed state, `state` is the last word.
+
+        Parameters
+        ----------
+        step
+            0 is the initial ensemble, k the analysis of cycle k - 1; -1 is the last step that is smoothed.
+
+        Raises
+        ------
+        daflow.errors.DataError
+            The run has no cycles or no lag, or the step is not smoothed (yet).
+        """
+        self._check_cycles()
+        survivors = self._progress().survivors
+        there = sorted(s for phase, s in survivors if phase is Phase.SMOOTH)
+        step = self._checked(step, there, f"smoothed states (cycling.lag: {self._layout.lag})")
+        members = survivors[Phase.FORECAST, self._layout.smoothed_by(step)[-1]]
+        opened = self._open(f"step={step}")[SMOOTHED].sel({MEMBER: list(members)})
+        return self._unstacked(opened).assign_coords(time=self._time(step))
 
     def forecast(self, step: int = -1) -> xr.Dataset:
         """Return the state that a filter's forecast of a step ends at: ``(member, ...)``, with its ``time``.

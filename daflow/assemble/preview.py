@@ -65,7 +65,8 @@ def preview(workflow: Workflow) -> Preview:
     n_members, n_steps = len(workflow.ensemble.members), len(layout.cycles) or n_steps_of(workflow)
     # In a filter each step but the last has a state before its forecast and one after it.
     n_forecasts = n_steps if layout.cycles else n_steps + 1
-    n_states = n_steps + 1 + len(layout.cycles)
+    n_smoothed = n_steps if layout.lag else 0
+    n_states = n_steps + 1 + len(layout.cycles) + n_smoothed
     # The last slice is stored padded to a whole chunk.
     item = np.dtype(layout.dtype).itemsize
     state_bytes = layout.n_slices * layout.slice_size * item
@@ -85,6 +86,7 @@ def preview(workflow: Workflow) -> Preview:
         (state_bytes * n_states + n_predicted * 8) * n_members,
         sum(files_a_step(layout, step, n_members) for step in range(n_steps + 1))
         + len(layout.cycles) * files_a_step(layout, 0, n_members)
+        + n_smoothed * files_a_step(layout, 1, n_members)
         + n_forecasts * n_members,
         files_a_step(layout, 1, n_members),
         item,

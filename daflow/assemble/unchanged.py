@@ -15,8 +15,9 @@ from daflow.errors import ConfigError
 from daflow.names import Phase
 
 ALLOWED: Final = (
-    "settings of the analysis: method, localization, inflation, transform and clip of parameters; of "
-    "observations background_check, outliers and super_obs, and of a file's the error; and execution"
+    "settings of the analysis: method, localization, inflation, cycling.lag, transform and clip of "
+    "parameters; of observations background_check, outliers and super_obs, and of a file's the error; and "
+    "execution"
 )
 OF_ANALYSIS: Final = frozenset({"inversion", "truncation"})
 """What of a method that iterates may change from one update to the next."""

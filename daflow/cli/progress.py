@@ -33,6 +33,7 @@ WORDS = {
     Phase.SURVEY: "survey",
     Phase.CONCLUDE: "conclude",
     Phase.UPDATE: "update",
+    Phase.SMOOTH: "smooth",
 }
 
 

@@ -37,6 +37,16 @@ class CyclingSettings(Section):
         "window's end is updated with all of them. A window without observations is forecast together with "
         "the next that has some. null: each time at which anything is observed is a cycle of its own.",
     )
+    lag: int = Field(
+        default=0,
+        ge=0,
+        description="How many cycles observations reach back: the state that a cycle starts from is "
+        "corrected also by the analyses of this cycle and of the next, so many in all (the ensemble "
+        "Kalman smoother with a fixed lag). Smoothed states are arrays of their own, made after the last "
+        "analysis; the filter goes on from those that are not. What an inflation does is no part of what "
+        "smooths. Only for methods whose update is one transform of the members, without localization. 0: "
+        "none.",
+    )
 
 
 def of_cycling(

@@ -12,6 +12,7 @@ from typing import cast
 from daflow.execution.change import Change
 from daflow.execution.pipeline import LANES, in_lanes
 from daflow.execution.places import locate
+from daflow.execution.smoothing import Smoothing, smoothing_of, truth_at_start
 from daflow.execution.truth import ERROR_AFTER, ERROR_BEFORE, TrueSlice, squared_errors
 from daflow.execution.workbench import (
     Stopwatch,
@@ -83,7 +84,7 @@ def _surveying(bench: Workbench) -> Surveying:
 
 
 def do_slice(bench: Workbench, task: Task, watch: Stopwatch) -> str:
-    """Update one slice of every surviving member and write it to the next step, or look at it before."""
+    """Update one slice of every surviving member and write it to the next step; or survey, or smooth it."""
     lane = _Lane(bench, BoundedSemaphore(1))
     try:
         return lane.do(task, watch)
@@ -108,7 +109,7 @@ class Attempt:
 def do_slices(
     bench: Workbench, tasks: Sequence[Task], n_lanes: int | None = None, cores: int = 1
 ) -> Iterator[Attempt]:
-    """Update or survey slices as a pipeline: one is computed while others are read and written.
+    """Update, survey or smooth slices as a pipeline: one is computed while others are read and written.
 
     Laws: a slice gives what `do_slice` gives; each is durable when it is yielded; one that fails does not
     keep others from being tried; as many are computed at a time as the task has cores. Memory: a slab a lane,
@@ -164,9 +165,11 @@ class _Lane:
         self._bench, self._computing = bench, computing
         self._members: dict[int, tuple[int, ...]] = {}
         self._slab: StoredArray | None = None
+        self._smoothing: tuple[int, Smoothing] | None = None
 
     def do(self, task: Task, watch: Stopwatch) -> str:
-        return (self._update if task.phase is Phase.UPDATE else self._survey)(task, watch)
+        doing = {Phase.UPDATE: self._update, Phase.SURVEY: self._survey, Phase.SMOOTH: self._smooth}
+        return doing[task.phase](task, watch)
 
     def _update(self, task: Task, watch: Stopwatch) -> str:
         bench = self._bench
@@ -208,6 +211,32 @@ class _Lane:
         with watch.on("write"):
             bench.store.write_arrays(survey_of(task.step, given.where), found)
         return ""
+
+    def _smooth(self, task: Task, watch: Stopwatch) -> str:
+        """Correct a slice of the state that a step starts from by the analyses of its lag."""
+        bench, where = self._bench, self._bench.store.layout.slice(task.index)
+        with watch.on("read"):
+            smoothing = self._smoothing_of(task.step)
+            slab = self._slab_for(len(smoothing.members))
+            bench.store.read_slice(task.step, where, smoothing.members, slab)
+            truth = None
+            if bench.twin is not None:
+                values = truth_at_start(bench, task.step, where)
+                truth = TrueSlice(values, bench.store.layout.segments(where))
+        with self._computing, watch.on("compute"):
+            change = Change(bench.store.layout, bench.margins, where, smoothing.members)
+            # Spreads and moves of all rows are not told: some are of members that were lost on the way.
+            watch.figures["clipped"] = change.make(slab[:, : where.size], smoothing.apply)["clipped"]
+            smoothed = smoothing.without_lost(slab)
+            watch.figures |= squared_errors(ERROR_AFTER, smoothed[:, : where.size], truth)
+        with watch.on("write"):
+            return bench.store.smoothed.write_slice(task.step, where, smoothing.kept, smoothed)
+
+    def _smoothing_of(self, step: int) -> Smoothing:
+        """Return how a step is smoothed; found once a lane and step."""
+        if self._smoothing is None or self._smoothing[0] != step:
+            self._smoothing = (step, smoothing_of(self._bench, step))
+        return self._smoothing[1]
 
     def _read(self, task: Task, watch: Stopwatch) -> tuple[SliceInput, StoredArray]:
         """Read a slice of the members that an update starts from, and all that it needs beside."""

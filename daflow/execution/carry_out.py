@@ -18,7 +18,7 @@ from daflow.names import Phase, Status
 from daflow.records import Outcome, Task
 
 MEMBERS: Final = frozenset({Phase.PRIOR, Phase.FORECAST})
-SLICES: Final = frozenset({Phase.SURVEY, Phase.UPDATE})
+SLICES: Final = frozenset({Phase.SURVEY, Phase.UPDATE, Phase.SMOOTH})
 TASKS: Final[Mapping[Phase, member.Doing]] = {
     Phase.COORDINATES: analysis.write_coordinates,
     Phase.TRUTH: member.observe_truth,
@@ -28,6 +28,7 @@ TASKS: Final[Mapping[Phase, member.Doing]] = {
     Phase.SURVEY: analysis.do_slice,
     Phase.CONCLUDE: analysis.conclude,
     Phase.UPDATE: analysis.do_slice,
+    Phase.SMOOTH: analysis.do_slice,
 }
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -33,6 +33,8 @@ class CycleScores:
         nobody knows the truth.
     chi_square
         Of the innovations, a degree of freedom; ``None`` where the method does not note it.
+    smoothed_rmse
+        As the others, of the smoothed states at that time; empty where there is none.
     """
 
     step: int
@@ -42,6 +44,7 @@ class CycleScores:
     forecast_rmse: Mapping[str, float]
     analysis_rmse: Mapping[str, float]
     chi_square: float | None = None
+    smoothed_rmse: Mapping[str, float] = field(default_factory=dict)
 
 
 def cycle_pictures(cycles: Sequence[CycleScores]) -> list[Picture]:
@@ -62,6 +65,7 @@ def _errors(name: str, cycles: Sequence[CycleScores], place: int) -> Picture:
         "forecast spread": ("prior", ":", lambda cycle: cycle.forecast_spread),
         "analysis error": ("posterior", "-", lambda cycle: cycle.analysis_rmse),
         "analysis spread": ("posterior", ":", lambda cycle: cycle.analysis_spread),
+        "smoothed error": ("ink", "--", lambda cycle: cycle.smoothed_rmse),
     }
     told = []
     for label, (colour, style, of) in lines.items():
@@ -69,7 +73,8 @@ def _errors(name: str, cycles: Sequence[CycleScores], place: int) -> Picture:
         if np.isnan(values).all():
             continue
         _line(axes, values, LIGHT[colour], style, label)
-        told.append(f"{label} {number(float(values[0]))} to {number(float(values[-1]))}")
+        known = values[~np.isnan(values)]
+        told.append(f"{label} {number(float(known[0]))} to {number(float(known[-1]))}")
     _cycle_axis(axes, f"{name}, in its unit")
     axes.legend(frameon=False, loc="best")
     alt = f"{name} by cycle. {'; '.join(told)}."

@@ -13,7 +13,7 @@ from daflow.runs.facts import Progress, Stage
 
 MEMBER_PHASES = frozenset({Phase.PRIOR, Phase.FORECAST})
 """Phases with a task a member: one that cannot be had is left behind. Elsewhere it ends the run."""
-SLICE_PHASES = frozenset({Phase.COORDINATES, Phase.SURVEY, Phase.UPDATE})
+SLICE_PHASES = frozenset({Phase.COORDINATES, Phase.SURVEY, Phase.UPDATE, Phase.SMOOTH})
 """Phases with a task a slice."""
 BEFORE_ANALYSIS = frozenset({Phase.COORDINATES, Phase.TRUTH, Phase.PRIOR, Phase.FORECAST})
 """Phases of a step that the settings of its analysis do not touch."""
@@ -39,6 +39,8 @@ class Plan:
     branched: int | None = None
     """The step with whose analysis a branch begins; ``members`` are those that have come to it. ``None``: the
     run begins with the prior."""
+    smooths: bool = False
+    """Whether the states that steps start from are smoothed once the last update is done."""
     pause: int | None = None
     """The step after whose update the run is laid down, to be gone on with; ``None``: it goes to its end."""
 
@@ -51,10 +53,14 @@ class Plan:
         """Say whether a stage is this run's, not one of those that a branch took over."""
         if self.branched is None or stage[1] > self.branched:
             return True
-        return stage[1] == self.branched and stage[0] not in BEFORE_ANALYSIS
+        # The state that the branch begins from is its parent's, smoothed there.
+        return stage[1] == self.branched and stage[0] not in {*BEFORE_ANALYSIS, Phase.SMOOTH}
 
     def _beyond(self, stage: Stage) -> bool:
-        return self.pause is not None and stage[1] > self.pause
+        if self.pause is None:
+            return False
+        # Smoothing waits for all the analyses that there will be.
+        return stage[1] > self.pause or (stage[0] is Phase.SMOOTH and self.pause < self.n_steps - 1)
 
     def _stages(self) -> Iterator[Stage]:
         yield Phase.COORDINATES, 0
@@ -70,6 +76,8 @@ class Plan:
             yield Phase.UPDATE, step
         if self.last_forecast:
             yield Phase.FORECAST, self.n_steps
+        if self.smooths:
+            yield from ((Phase.SMOOTH, step) for step in range(self.n_steps))
 
     def indices(self, phase: Phase, members: tuple[int, ...]) -> Collection[int]:
         """Return the numbers of a phase's tasks, given the members that have come this far."""

@@ -19,7 +19,7 @@ AHEAD_SECONDS: Final = 0.1
 """What waits at a worker should last so long: shorter groups are sent several at a time, which costs half."""
 MOST_AHEAD: Final = 8
 """How many groups wait at a worker at most."""
-AT_ONCE: Final[Mapping[Phase, int]] = {Phase.UPDATE: 8}
+AT_ONCE: Final[Mapping[Phase, int]] = {Phase.UPDATE: 8, Phase.SMOOTH: 8}
 """How many tasks a worker wants at least, where there are many: slices are read ahead and written behind."""
 NEWEST: Final = 0.2
 """The share of the newest task in the running mean of what tasks take."""

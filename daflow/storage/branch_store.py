@@ -65,6 +65,13 @@ class BranchStore:
         store._writer = self._writer.forecasts
         return store
 
+    @property
+    def smoothed(self) -> BranchStore:
+        """The same branch, whose slices are of the smoothed states that steps start from."""
+        store = BranchStore(self._own.smoothed, self._parent.smoothed, self._step)
+        store._writer = self._writer.smoothed
+        return store
+
     def create_step(self, step: int) -> None:
         """Make the arrays of a step; those of the parent's steps are there."""
         if step > self._step:

@@ -4,6 +4,7 @@
 
     step=K/       parameters (member, state)   predicted (member, obs)   member (member)
                   forecast (member, state), in a filter: where the step's forecast ends
+                  smoothed (member, state), in a filter with a lag: the parameters, smoothed
     truth/        the same with one row, in a twin experiment; forecast (step, state)
     state/        variable, x, y, z (state): where each number of the state lies
     observations/ value, error_std and the table's columns (obs)
@@ -18,7 +19,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import zarr
 
-from daflow.names import FORECAST, MEMBER, OBS, PARAMETERS, PREDICTED, STATE, TRUTH
+from daflow.names import FORECAST, MEMBER, OBS, PARAMETERS, PREDICTED, SMOOTHED, STATE, TRUTH
 from daflow.ports import SlicePoints
 from daflow.records import Layout, StateSlice
 from daflow.storage.checksums import Checksum
@@ -59,6 +60,9 @@ def create_step(root: Path, name: str, layout: Layout, step: int) -> None:
     if layout.forecasts_at(step):
         # Written by members, as a prior is.
         states[FORECAST] = States(layout.n_members, packed=packing(layout, 0))
+    if layout.smoothed_by(step):
+        # Written by slices, even at the first step.
+        states[SMOOTHED] = States(layout.n_members, packed=packing(layout, step + 1))
     _create_group(root, name, layout, states, n_obs_of(layout, step, 0))
 
 

@@ -33,6 +33,7 @@ class MemoryStore:
         self._layout = layout
         self._parameters: dict[Address, NDArray[np.floating]] = {}
         self._forecasts: dict[Address, NDArray[np.floating]] = {}
+        self._smoothed: dict[Address, NDArray[np.floating]] = {}
         self._predicted: dict[tuple[int, int], FloatArray] = {}
         self._arrays: dict[str, Arrays] = {}
         self._survivors: dict[int, tuple[int, ...]] = {}
@@ -51,6 +52,13 @@ class MemoryStore:
         """The same store, whose members and slices are those after the forecast of a step: a filter's."""
         store = copy(self)
         store._parameters = self._forecasts  # noqa: SLF001 - its own
+        return store
+
+    @property
+    def smoothed(self) -> MemoryStore:
+        """The same store, whose slices are of the smoothed states that steps start from."""
+        store = copy(self)
+        store._parameters = self._smoothed  # noqa: SLF001 - its own
         return store
 
     def create_step(self, step: int) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from daflow.names import FORECAST, PARAMETERS, PREDICTED, TRUTH, Phase
+from daflow.names import FORECAST, PARAMETERS, PREDICTED, SMOOTHED, TRUTH, Phase
 from daflow.ports import Arrays, FloatArray, Observations, SlicePoints, StoredArray
 from daflow.records import Layout, Outcome, StateSlice, Task
 from daflow.storage import layout as arrays
@@ -56,6 +56,13 @@ class ZarrStore:
         """The same store, whose members and slices are those after the forecast of a step: a filter's."""
         store = copy(self)
         store._states = FORECAST  # noqa: SLF001 - its own
+        return store
+
+    @property
+    def smoothed(self) -> ZarrStore:
+        """The same store, whose slices are of the smoothed states that steps start from."""
+        store = copy(self)
+        store._states = SMOOTHED  # noqa: SLF001 - its own
         return store
 
     def create_step(self, step: int) -> None:

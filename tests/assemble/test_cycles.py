@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import pairwise
 
@@ -14,6 +15,7 @@ from daflow.assemble.build import plan_of
 from daflow.assemble.cycles import cycles_of, in_cycles, observed_at, table_in_cycles
 from daflow.assemble.folder import look_at
 from daflow.assemble.keys import stage_keys
+from daflow.assemble.methods import check_method
 from daflow.config.load import workflow_from
 from daflow.errors import CombinationError, ConfigError, DataError
 from daflow.names import Phase
@@ -25,6 +27,10 @@ BARE = {
     "model": {"kind": "lorenz96", "n": 6},
     "observations": {"kind": "twin", "error": {"default": {"absolute": 1}}},
 }
+
+NEAR = {"kind": "distance", "lengths": {"x": 3}}
+KEPT = ("9443afdc9d11ae417724f5533389e9cf", "286a4470e1372f182b34eeacc5dc91ee")
+"""Keys of the first forecast and update."""
 
 
 def cycling(**settings):
@@ -93,6 +99,60 @@ def test_that_the_section_changes_the_keys_of_what_depends_on_observations_and_i
     for first, second in ((without, plain), (plain, other), (without, other)):
         same = {stage for stage in first if first[stage] == second[stage]}
         assert same == {(Phase.PRIOR, 0), (Phase.COORDINATES, 0)}
+
+
+def test_that_a_lag_touches_no_stage_but_those_that_smooth():
+    def keys(n_steps=5, **cycling):
+        return stage_keys(workflow_from(BARE | {"method": {"kind": "etkf"}, "cycling": cycling}), n_steps)
+
+    plain, short, long = keys(), keys(lag=1), keys(lag=3)
+    assert keys(lag=0) == plain
+    assert not any(phase is Phase.SMOOTH for phase, _ in plain)
+    for lagged in (short, long):
+        assert {stage: key for stage, key in lagged.items() if stage[0] is not Phase.SMOOTH} == plain
+        assert {step for phase, step in lagged if phase is Phase.SMOOTH} == set(range(5))
+    assert len({key for keys in (short, long) for key in keys.values()}) == len(long) + 4
+    # The last state is told of the last analysis only, by any lag; what is beyond the lag does not matter.
+    assert short[Phase.SMOOTH, 4] == long[Phase.SMOOTH, 4]
+    assert keys(9, lag=3)[Phase.SMOOTH, 1] == long[Phase.SMOOTH, 1]
+
+
+def test_that_the_keys_of_workflows_with_cycles_stay_as_they_were():
+    """Runs that were made before there was a lag are gone on with."""
+    keys = stage_keys(workflow_from(BARE | {"method": {"kind": "etkf"}, "cycling": {"window": 0.1}}), 1)
+    assert (keys[Phase.FORECAST, 0], keys[Phase.UPDATE, 0]) == KEPT
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"method": {"kind": "shrinkage_etkf", "target": {"file": "long.npy"}}},
+        {"method": {"kind": "letkf"}, "localization": NEAR | {"tapers": "observation_error"}},
+        {"method": {"kind": "enkf"}, "localization": NEAR},
+        {"method": {"kind": "denkf"}, "localization": NEAR | {"tapers": "observation_error"}},
+        {"method": {"kind": "ensrf"}, "localization": NEAR | {"tapers": "cross_covariance"}},
+    ],
+)
+def test_that_what_is_more_than_one_transform_of_the_members_has_no_lag(more):
+    placed = {"grids": {"ring": {"shape": [6], "axes": ["x"]}}}
+    placed["model"] = BARE["model"] | {"variable": "wind"}
+    placed["parameters"] = {"wind": {"grid": "ring", "prior": {"kind": "normal", "mean": 0.0, "std": 1.0}}}
+    check_method(workflow_from(BARE | placed | more | {"cycling": {"lag": 0}}))
+    with pytest.raises(CombinationError, match=r"cycling\.lag") as caught:
+        check_method(workflow_from(BARE | placed | more | {"cycling": {"lag": 2}}))
+    for kind in ("enkf", "gain_inflated_enkf", "denkf", "etkf", "enkf_n", "ensrf", "eakf", "none"):
+        assert re.search(rf"\b{kind}\b", str(caught.value))
+
+
+@pytest.mark.parametrize("kind", ["enkf", "gain_inflated_enkf", "denkf", "etkf", "enkf_n", "ensrf", "eakf"])
+def test_that_a_lag_makes_stages_that_smooth(kind):
+    method = {"kind": kind} | ({"zeta": 0.1} if kind == "gain_inflated_enkf" else {})
+    workflow = workflow_from(BARE | {"method": method, "cycling": {"window": 0.1, "lag": 2}})
+    layout = look_at(workflow)
+    plan = plan_of(workflow, layout)
+    assert layout.lag == 2
+    assert plan.stages[-plan.n_steps :] == tuple((Phase.SMOOTH, step) for step in range(plan.n_steps))
+    assert plan.keys.keys() >= set(plan.stages)
 
 
 def test_that_a_window_without_observations_is_passed_over():

@@ -12,9 +12,13 @@ import pytest
 import xarray as xr
 
 import daflow
+from daflow.assemble import launch
+from daflow.assemble.contents import outcomes_of
+from daflow.assemble.cycle_scores import cycle_scores
 from daflow.assemble.preview import preview
 from daflow.config.load import load_workflow
 from daflow.errors import CombinationError, DataError
+from tests.assemble.branch_runs import branch, pool_of
 from tests.end_to_end.small_run import CALLABLE, WELL, run_inline, written
 
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - no secrets: syncs are free there
@@ -35,6 +39,8 @@ localization: {kind: distance, lengths: {x: 30}, variables: {push: none}}
 storage: {slice_size: 5}
 """
 """Nine numbers a member in two slices; three cycles of two times each, three stations observed at each."""
+
+LAG = ("cycling.lag=2", "localization={kind: none}", "inflation=none")
 
 
 @pytest.fixture(scope="module")
@@ -92,18 +98,18 @@ def test_that_the_store_opens_without_daflow(run):
     assert "forecast" not in xr.open_zarr(run.folder / "ensemble.zarr", group="step=3", consolidated=False)
 
 
-@pytest.mark.parametrize("way", [(), ("storage.codec=none", "storage.sharding=aligned")])
+@pytest.mark.parametrize("way", [(), ("storage.codec=none", "storage.sharding=aligned"), LAG])
 def test_that_the_preview_counts_what_a_run_writes(workflow, tmp_path, way):
     seen = preview(load_workflow(workflow, way))
     made = run_inline(workflow, tmp_path / "run", *way)
     files = [
         path
-        for name in ("parameters", "forecast", "predicted")
+        for name in ("parameters", "forecast", "smoothed", "predicted")
         for path in (made.folder / "ensemble.zarr").glob(f"step=*/{name}/c/*/*")
     ]
     assert (seen.n_steps, seen.forecasts, seen.n_obs) == (3, 27, 18)
     assert seen.store_files == len(files)
-    if not way:
+    if "storage.sharding=aligned" not in way:
         assert seen.store_bytes == sum(path.stat().st_size for path in files)
 
 
@@ -117,6 +123,56 @@ def test_that_the_report_and_the_diagnostics_tell_of_every_cycle(run, tmp_path):
     status = run.status()
     assert (status.state, status.members) == ("finished", 9)
     assert [stage.step for stage in status.stages if stage.phase == "forecast"] == [0, 1, 2]
+
+
+@pytest.fixture(scope="module")
+def lagged(workflow):
+    return run_inline(workflow, workflow.parent / "lagged", *LAG, seed=2)
+
+
+def test_that_smoothed_states_open_as_states_do_and_lie_in_the_store_beside_them(lagged, run):
+    for step in range(3):
+        smoothed, state = lagged.smoothed(step), lagged.state(step)
+        assert smoothed["wind"].dims == ("member", "station")
+        assert smoothed["time"] == state["time"]
+        assert isinstance(smoothed["wind"].data, dask.array.Array)
+        assert (smoothed["wind"].values != state["wind"].values).all()
+        assert smoothed["push"].shape == (9,)
+    assert lagged.smoothed().identical(lagged.smoothed(0))
+    assert lagged.smoothed(-1).identical(lagged.smoothed(2))
+    step = xr.open_zarr(lagged.folder / "ensemble.zarr", group="step=1", consolidated=False)
+    np.testing.assert_array_equal(step["smoothed"].values[:, :8], lagged.smoothed(1)["wind"])
+    assert "smoothed" not in xr.open_zarr(lagged.folder / "ensemble.zarr", group="step=3", consolidated=False)
+    with pytest.raises(DataError, match="smoothed states"):
+        lagged.smoothed(3)
+    with pytest.raises(DataError, match="lag: 0"):
+        run.smoothed(0)
+
+
+def test_that_status_and_report_tell_of_smoothing(lagged, tmp_path):
+    stages = [(stage.phase, stage.step, stage.done, stage.closed) for stage in lagged.status().stages]
+    assert stages[-3:] == [("smooth", step, 2, True) for step in range(3)]
+    assert "smoothed error" in lagged.report(tmp_path / "page.html").read_text()
+    noted = cycle_scores(outcomes_of(lagged._made), lagged._made.layout)
+    for number in range(2):
+        mean = lagged.smoothed(number + 1)["wind"].mean("member").values
+        error = np.sqrt(np.square(mean - lagged.truth(number + 1)["wind"].values).mean())
+        assert noted[number].smoothed_rmse["wind"] == pytest.approx(error, rel=1e-6)
+    assert noted[2].smoothed_rmse == {}
+
+
+def test_that_a_branch_smooths_the_states_that_come_after_its_first_analysis(lagged, monkeypatch):
+    monkeypatch.setattr(launch, "_pool", pool_of([]))
+    same, other = (branch(lagged.folder, *changes, step=1) for changes in ((), ("cycling.lag=1",)))
+    for made in (same, other):
+        assert made.status().state == "analysed"
+        assert not any(stage.phase == "smooth" for stage in made.status().stages if stage.done)
+        assert made.resume().kind == "finished"
+        with pytest.raises(DataError, match=r"complete: \[2\]"):
+            made.smoothed(1)
+    assert same.smoothed(2).equals(lagged.smoothed(2))
+    assert other.state(3).equals(lagged.state(3))
+    assert lagged.smoothed(1).identical(daflow.open_run(lagged.folder).smoothed(1))
 
 
 def test_that_a_report_of_a_run_under_way_tells_what_is_there(workflow, tmp_path):

@@ -191,6 +191,41 @@ class StoreContract:
             write_slice(store, 1, where, members, part)
             assert bits(read_slice(store, 1, where, members)) == bits(part)
 
+    @LAW
+    @given(cycling_layouts(), st.integers(1, 3))
+    def test_that_smoothed_states_are_kept_beside_those_that_steps_start_from(self, layout, lag):
+        layout = replace(layout, lag=lag)
+        members = list(range(layout.n_members))
+        states = numbers((2, layout.n_members, layout.n_state), dtype=layout.dtype)
+        with self.store(layout) as store:
+            for step in (0, 1, 2):
+                store.create_step(step)
+            for step in (0, 1):
+                for member in members if step == 0 else ():
+                    store.write_member(0, member, [states[0, member]])
+                for index in range(layout.n_slices):
+                    where = layout.slice(index)
+                    part = slice(where.start, where.stop)
+                    if step:
+                        write_slice(store, step, where, members, states[0][:, part])
+                    mark = write_slice(store.smoothed, step, where, members[1:], states[1][1:, part])
+                    with store.together() as shared:
+                        again = write_slice(shared.smoothed, step, where, members[1:], states[1][1:, part])
+                    assert again == mark
+                    assert bits(read_slice(store.smoothed, step, where, members[1:])) == bits(
+                        states[1][1:, part]
+                    )
+                    assert bits(read_slice(store, step, where, members)) == bits(states[0][:, part])
+
+    def test_that_a_step_that_nothing_smooths_has_no_smoothed_states(self):
+        layout = replace(SMALL, cycles=CYCLES, lag=2)
+        for step, lag in ((0, 0), (2, 2)):
+            with self.store(replace(layout, lag=lag)) as store:
+                store.create_step(0)
+                store.create_step(step)
+                with pytest.raises(StoreError):
+                    read_slice(store.smoothed, step, layout.slice(0), [0])
+
     def test_that_a_step_has_the_predictions_of_its_cycle_and_the_truth_those_of_all(self):
         layout = replace(SMALL, cycles=CYCLES)
         with self.store(layout) as store:

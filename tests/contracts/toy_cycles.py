@@ -106,7 +106,13 @@ def make_method(observations):
 
 def plan(layout=LAYOUT):
     bare = Plan(
-        tuple(range(N_MEMBERS)), len(CYCLES), layout.n_slices, twin=True, keys={}, last_forecast=False
+        tuple(range(N_MEMBERS)),
+        len(CYCLES),
+        layout.n_slices,
+        twin=True,
+        keys={},
+        last_forecast=False,
+        smooths=layout.lag > 0,
     )
     return replace(bare, keys={stage: f"{stage[0]}{stage[1]}" for stage in bare.stages})
 
@@ -128,7 +134,7 @@ class ToyFilter:
             "prior": Prior(),
             "make_method": make_method,
             "margins": (Margins(Identity()), Margins(Identity())),
-            "keys": plan().keys,
+            "keys": plan(self.store.layout).keys,
             "twin": Twin(),
         }
         return Workbench(**(given | changes))

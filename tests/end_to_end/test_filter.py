@@ -1,4 +1,4 @@
-"""A filter on Lorenz-96: killed in mid-forecast and in mid-analysis the same bits, and the loop in memory."""
+"""A filter on Lorenz-96: killed amid forecasts, analyses, smoothing the same bits, and the loop in memory."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from daflow.models.lorenz96 import lorenz96_tendency
 from daflow.numerics.filters.cycling import Twin, cycle, filtering
 from daflow.numerics.filters.ensemble_transform import apply_transform
 from daflow.numerics.filters.filter_transforms import etkf
+from daflow.numerics.filters.lagged_smoother import composed
 from tests.end_to_end.small_run import run_inline, start, written
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -34,7 +35,7 @@ parameters:
   x: {{shape: [40], dims: [component], prior: {{kind: normal, mean: 2.3, std: 2.0}}}}
 model: {{kind: lorenz96, n: 40, n_times: {N_CYCLES}}}
 observations: {{kind: twin, error: {{default: {{absolute: 1.0}}}}}}
-cycling: {{}}
+cycling: {{lag: 3}}
 method: {{kind: etkf}}
 storage: {{slice_size: 8}}
 execution: {{kind: local, workers: 1, group: 4}}
@@ -54,9 +55,10 @@ def reference(workflow: Path, shared_place: Path) -> daflow.Run:
 
 
 def states(run: daflow.Run) -> list[np.ndarray]:
-    """Return the forecasts and analyses of all cycles."""
+    """Return the forecasts and analyses of all cycles, and what they start from, smoothed."""
     analyses = [run.state(step)["x"].values for step in range(N_CYCLES + 1)]
-    return analyses + [run.forecast(step)["x"].values for step in range(N_CYCLES)]
+    smoothed = [run.smoothed(step)["x"].values for step in range(N_CYCLES)]
+    return analyses + smoothed + [run.forecast(step)["x"].values for step in range(N_CYCLES)]
 
 
 def killed_at(folder: Path, words: bytes) -> None:
@@ -69,12 +71,12 @@ def killed_at(folder: Path, words: bytes) -> None:
     assert driver.wait() == -signal.SIGKILL, "the run was finished before it was killed"
 
 
-def test_that_a_filter_killed_in_mid_forecast_and_in_mid_analysis_ends_with_the_same_bits(
+def test_that_a_filter_killed_in_mid_forecast_analysis_and_smoothing_ends_with_the_same_bits(
     workflow, reference, place
 ):
     made = make_run(load_workflow(workflow), place / "run", workflow.read_text())
     (made.folder / "journal.jsonl").touch()
-    for words in (b'"phase":"forecast","step":3', b'"phase":"update","step":6'):
+    for words in (b'"phase":"forecast","step":3', b'"phase":"update","step":6', b'"phase":"smooth","step":1'):
         killed_at(made.folder, words)
         assert daflow.open_run(made.folder).status().state == "interrupted"
     assert daflow.open_run(made.folder).resume().kind == "finished"
@@ -92,9 +94,10 @@ def test_that_a_run_is_the_loop_in_memory_with_the_same_draws(reference):
         return rk4_step(lambda state: lorenz96_tendency(state, 8.0), members, 0.05)
 
     def analysis(number, members, seen):
-        return apply_transform(etkf(members, seen, np.ones(40)), members)
+        transforms.append(etkf(members, seen, np.ones(40)))
+        return apply_transform(transforms[-1], members)
 
-    analyses = []
+    analyses, transforms = [], []
     scores = cycle(
         filtering(forecast, analysis),
         reference.state(0)["x"].values,
@@ -103,6 +106,9 @@ def test_that_a_run_is_the_loop_in_memory_with_the_same_draws(reference):
     )
     for step, expected in enumerate(analyses):
         np.testing.assert_allclose(reference.state(step + 1)["x"].values, expected, rtol=1e-12, atol=1e-12)
+    for step in range(N_CYCLES):
+        expected = apply_transform(composed(transforms[step : step + 3]), reference.state(step)["x"].values)
+        np.testing.assert_allclose(reference.smoothed(step)["x"].values, expected, rtol=1e-11, atol=1e-11)
     noted = cycle_scores(outcomes_of(reference._made), reference._made.layout)
     assert [each.time for each in noted] == pytest.approx(0.05 * np.arange(1, N_CYCLES + 1))
     np.testing.assert_allclose([each.forecast_rmse["x"] for each in noted], scores.forecast_rmse, atol=1e-6)

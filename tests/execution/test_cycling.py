@@ -45,7 +45,9 @@ def driven(run, bench=None, seed=None):
         opened = facts.opened({"pid": 1})
         journal.append(opened)
         workers, watch = lambda: nullcontext(pool), lambda fact, progress: None
-        stop = Driver(plan(), Policy(), run.store, workers, journal, fold([opened]), watch).run()
+        stop = Driver(
+            plan(run.store.layout), Policy(), run.store, workers, journal, fold([opened]), watch
+        ).run()
     assert stop.kind == "finished", stop.reason
     return [Outcome.from_json(fact) for fact in read_journal(path) if fact["fact"] == "ended"]
 

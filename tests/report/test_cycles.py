@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -43,6 +44,16 @@ def test_that_a_picture_a_variable_and_one_of_chi_square_are_drawn():
         assert [picture.title for picture in pictures] == ["wind", "rain", "Innovations"]
         assert "analysis spread 0.500 to 0.100" in pictures[0].svg
         assert cycle_pictures([]) == []
+
+
+def test_that_the_error_of_smoothed_states_is_drawn_where_there_are_such():
+    filtered = scores(4)
+    smoothed = [replace(one, smoothed_rmse={"wind": 0.4 + 0.1 * one.step}) for one in filtered[:3]]
+    with drawing():
+        pictures = cycle_pictures([*smoothed, filtered[3]])
+        assert "smoothed error 0.400 to 0.600" in pictures[0].svg
+        assert "smoothed error" not in pictures[1].svg
+        assert "smoothed error" not in cycle_pictures(filtered)[0].svg
 
 
 def test_that_what_is_not_known_is_left_out():

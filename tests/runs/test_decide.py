@@ -60,6 +60,19 @@ def test_that_analyses_of_a_filter_end_with_the_last_update():
     assert Plan(MEMBERS, 2, 3, twin=False, keys={}, last_forecast=False).stages[-1] == (Phase.UPDATE, 1)
 
 
+def test_that_smoothing_is_the_end_of_a_run_and_waits_for_the_last_analysis():
+    plan = Plan(MEMBERS, 3, 2, twin=False, keys={}, last_forecast=False, smooths=True)
+    assert plan.stages[-4:] == ((Phase.UPDATE, 2), *((Phase.SMOOTH, step) for step in range(3)))
+    assert tuple(plan.indices(Phase.SMOOTH, MEMBERS)) == (0, 1)
+    # A run that is laid down before its last analysis smooths nothing; one that is not, all.
+    assert replace(plan, pause=1).stages[-1] == (Phase.UPDATE, 1)
+    assert replace(plan, pause=2).stages == plan.stages
+    # What a branch begins from is its parent's, and smoothed there.
+    assert replace(plan, branched=1).stages[-1] == (Phase.SMOOTH, 2)
+    assert (Phase.SMOOTH, 1) not in replace(plan, branched=1).stages
+    assert not any(phase is Phase.SMOOTH for phase, _ in replace(plan, smooths=False).stages)
+
+
 def test_that_a_branch_begins_with_the_analysis_of_its_step():
     plan = Plan(MEMBERS[1:], 3, 2, twin=True, keys={}, surveys=True, branched=1)
     whole = Plan(MEMBERS, 3, 2, twin=True, keys={}, surveys=True)

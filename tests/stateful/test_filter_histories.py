@@ -2,6 +2,7 @@
 
 import tempfile
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -17,7 +18,8 @@ from daflow.runs.decide import Policy
 from daflow.runs.driver import Driver
 from daflow.runs.facts import fold
 from daflow.runs.journal import Journal, read_journal
-from tests.contracts.toy_cycles import CYCLES, N_MEMBERS, ToyFilter, plan
+from daflow.storage.memory import MemoryStore
+from tests.contracts.toy_cycles import CYCLES, LAYOUT, N_MEMBERS, ToyFilter, plan
 from tests.stateful.test_histories import CALM_AFTER, EVENTS, MEMORY, ChaoticPool, DriverDied
 
 POLICY = Policy(retries=100, min_members=3)
@@ -38,13 +40,14 @@ def session(run, random, rates):
         progress.take(opened)
         workers, watch = lambda: nullcontext(pool), lambda fact, so_far: None
         try:
-            return Driver(plan(), POLICY, run.store, workers, journal, progress, watch).run()
+            return Driver(plan(run.store.layout), POLICY, run.store, workers, journal, progress, watch).run()
         except DriverDied:
             return None
 
 
-def driven(folder, fails, seed, rates):
-    run, random = ToyFilter(folder, {place: ModelFailed("no") for place in fails}), Random(seed)
+def driven(folder, fails, seed, rates, lag=0):
+    store = MemoryStore(replace(LAYOUT, lag=lag))
+    run, random = ToyFilter(folder, {place: ModelFailed("no") for place in fails}, store), Random(seed)
     folder.mkdir()
     for number in range(CALM_AFTER + 2):
         stop = session(run, random, rates if number < CALM_AFTER else {})
@@ -55,19 +58,23 @@ def driven(folder, fails, seed, rates):
 
 @pytest.mark.slow
 @settings(max_examples=20, deadline=None)
-@given(st.integers(0, 2**32), RATES, PLACES)
-def test_that_any_history_of_a_filter_ends_as_the_run_that_nothing_disturbed(seed, rates, fails):
+@given(st.integers(0, 2**32), RATES, PLACES, st.integers(0, 3))
+def test_that_any_history_of_a_filter_ends_as_the_run_that_nothing_disturbed(seed, rates, fails, lag):
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
-        run = driven(Path(folder) / "disturbed", fails, seed, rates)
-        reference = driven(Path(folder) / "reference", fails, 0, {})
+        run = driven(Path(folder) / "disturbed", fails, seed, rates, lag)
+        reference = driven(Path(folder) / "reference", fails, 0, {}, lag)
         survivors = fold(read_journal(run.folder / "journal.jsonl")).survivors
         assert survivors == fold(read_journal(reference.folder / "journal.jsonl")).survivors
         for step in range(len(CYCLES)):
             for ours, theirs in (
                 (run.store, reference.store),
                 (run.store.forecasts, reference.store.forecasts),
+                (run.store.smoothed, reference.store.smoothed),
             ):
                 assert ours.parameters(step).tobytes() == theirs.parameters(step).tobytes()
+            smoothed = np.isfinite(run.store.smoothed.parameters(step)).all(axis=1)
+            last = run.store.layout.smoothed_by(step)[-1:]
+            assert np.flatnonzero(smoothed).tolist() == [m for s in last for m in run.store.read_survivors(s)]
             assert run.store.predicted(step).tobytes() == reference.store.predicted(step).tobytes()
         last = run.store.parameters(len(CYCLES))
         assert last.tobytes() == reference.store.parameters(len(CYCLES)).tobytes()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from daflow.errors import StoreError
 from daflow.names import TRUTH, Phase, Status
 from daflow.ports import Observations, SlicePoints
-from daflow.records import Outcome, Task
+from daflow.records import Cycle, Outcome, Task
 from daflow.storage import ZarrStore
 from daflow.storage.branch_store import BranchStore, root_of
 from tests.contracts.store_contract import SMALL, read_slice, write_slice
@@ -140,3 +142,23 @@ def test_that_a_branch_of_a_branch_reads_from_both(store, tmp_path):
     assert (second.read_member(STEP + 1, 0, 0, 3) == 9).all()
     assert root_of(second, f"step={STEP + 1}") == store.root
     assert root_of(second, f"step={STEP + 2}") == second.root
+
+
+def test_that_states_after_the_analysis_are_smoothed_in_the_branch_and_those_before_in_its_parent(tmp_path):
+    layout = replace(SMALL, cycles=(Cycle(0, 1, 0, 1), Cycle(1, 2, 1, 2), Cycle(2, 3, 2, 3)), lag=2)
+    parent, own = (
+        ZarrStore(tmp_path / name / "a.zarr", tmp_path / name / "receipts", layout)
+        for name in ("run", "branch")
+    )
+    branch, where = BranchStore(own, parent, STEP), layout.slice(1)
+    for step in range(3):
+        parent.create_step(step)
+        branch.create_step(step)
+        write_slice(parent.smoothed, step, where, [0, 2], np.full((2, where.size), 1.0 + step))
+    with branch.together() as shared:
+        write_slice(shared.smoothed, STEP + 1, where, [0, 2], np.full((2, where.size), 9.0))
+    assert (read_slice(branch.smoothed, STEP, where, [0, 2]) == 1.0 + STEP).all()
+    assert (read_slice(branch.smoothed, STEP + 1, where, [0, 2]) == 9.0).all()
+    assert (read_slice(parent.smoothed, STEP + 1, where, [0, 2]) == 2.0 + STEP).all()
+    with pytest.raises(StoreError, match="belongs to the run"):
+        write_slice(branch.smoothed, STEP, where, [0], np.ones((1, where.size)))

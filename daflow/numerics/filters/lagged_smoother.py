@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from daflow.errors import ConfigError, DataError
+from daflow.numerics.arrays.validation import FloatArray
 from daflow.numerics.filters.ensemble_transform import EnsembleTransform
 
 
@@ -45,6 +46,34 @@ def composed(transforms: Sequence[EnsembleTransform]) -> EnsembleTransform:
         weights = weights + one.mean_weights @ mixing
         mixing = one.anomaly_transform @ mixing
     return EnsembleTransform(weights, mixing)
+
+
+def composed_as_members_leave(
+    members: Sequence[Sequence[int]], matrices: Sequence[FloatArray | None]
+) -> FloatArray:
+    """Return the matrix (n_last, n_first) that does what several do, where members leave between them.
+
+    Who leaves before an analysis has still had a part in those before. The rows sum to one if those of the
+    matrices do.
+
+    Laws: it equals taking out who left and multiplying, analysis by analysis; where nobody leaves it is the
+    product of the matrices. Cost: n_members^3 an analysis.
+
+    Parameters
+    ----------
+    members
+        Who is in each analysis, by number: in each a part of those in the one before, at least one analysis.
+    matrices
+        Of each analysis (n_members, n_members), posterior from prior, in the order in which they are applied;
+        ``None``: it changed nothing.
+    """
+    before, product = members[0], np.eye(len(members[0]))
+    for present, matrix in zip(members, matrices, strict=True):
+        row_of = {member: row for row, member in enumerate(before)}
+        product = product[[row_of[member] for member in present]]
+        product = product if matrix is None else matrix @ product
+        before = present
+    return product
 
 
 def transforms_for(step: int, last: int, lag: int) -> range:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from daflow.errors import ConfigError, DataError
 from daflow.numerics.filters.ensemble_transform import apply_transform
 from daflow.numerics.filters.filter_transforms import etkf, stochastic_enkf
-from daflow.numerics.filters.lagged_smoother import composed, transforms_for
+from daflow.numerics.filters.lagged_smoother import composed, composed_as_members_leave, transforms_for
 
 
 def filtered(seed, n_steps=4, n_members=6):
@@ -64,3 +64,57 @@ def test_that_what_cannot_be_used_is_refused():
         composed([transforms[0], others[0]])
     with pytest.raises(ConfigError, match="lag"):
         transforms_for(0, 3, -1)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 2**32 - 1), st.lists(st.booleans(), min_size=3, max_size=3))
+def test_that_who_leaves_between_analyses_is_taken_out_where_it_leaves(seed, stays):
+    rng = np.random.default_rng(seed)
+    members = [[0, 3, 4, 7], [3, 4, 7] if stays[0] else [0, 3, 7], [3, 7] if stays[1] else [7]]
+    matrices = [rng.standard_normal((len(each), len(each))) for each in members]
+    matrices[1] = matrices[1] if stays[2] else None
+    state = prior = rng.standard_normal((4, 5))
+    before = members[0]
+    for present, matrix in zip(members, matrices, strict=True):
+        state = state[[before.index(member) for member in present]]
+        state = state if matrix is None else matrix @ state
+        before = present
+    np.testing.assert_allclose(composed_as_members_leave(members, matrices) @ prior, state, atol=1e-12)
+
+
+def test_that_where_nobody_leaves_it_is_the_composed_transform():
+    _, transforms, *_ = filtered(2)
+    product = composed_as_members_leave([range(6)] * 4, [one.matrix for one in transforms])
+    np.testing.assert_allclose(product, composed(transforms).matrix, atol=1e-12)
+
+
+def errors_by_lag(seed, lags, n_steps=40, n_members=100):
+    """Return, for each lag, the mean squared error of the mean states of a linear model with noise."""
+    rng = np.random.default_rng(seed)
+    model = 0.98 * np.linalg.qr(rng.standard_normal((4, 4)))[0]
+    truth, state = rng.standard_normal(4), rng.standard_normal((n_members, 4))
+    truths, states, transforms = [truth], [state], []
+    for _ in range(n_steps):
+        truth = truth @ model + 0.2 * rng.standard_normal(4)
+        state = state @ model + 0.2 * rng.standard_normal((n_members, 4))
+        transforms.append(etkf(state[:, :2], truth[:2] + rng.standard_normal(2), np.ones(2)))
+        state = apply_transform(transforms[-1], state)
+        truths.append(truth)
+        states.append(state)
+
+    def error(lag):
+        squares = []
+        for step in range(n_steps - max(lags)):
+            after = [one.matrix for one in transforms[step : step + lag]]
+            everybody = [range(n_members)] * lag
+            smoothed = composed_as_members_leave(everybody, after) @ states[step] if lag else states[step]
+            squares.append(np.square(smoothed.mean(axis=0) - truths[step]))
+        return float(np.mean(squares))
+
+    return [error(lag) for lag in lags]
+
+
+def test_that_smoothed_means_of_a_linear_gaussian_model_are_nearer_the_truth_than_filtered_ones():
+    filtered_error, short, long = np.mean([errors_by_lag(seed, (0, 2, 6)) for seed in range(6)], axis=0)
+    assert short < 0.95 * filtered_error
+    assert long < 0.95 * short
