@@ -258,7 +258,7 @@ def test_that_the_users_page_tells_which_localizations_each_filter_takes():
 
 def test_that_the_examples_of_the_users_page_are_workflows():
     examples = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-    assert len(examples) == 5
+    assert len(examples) == 6
     for text in examples:
         flow = workflow_from(BARE | yaml.safe_load(text))
         check_method(flow)
