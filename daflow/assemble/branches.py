@@ -11,7 +11,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from distributed import Client
 
 from daflow.assemble import unchanged
 from daflow.assemble.branching import (
@@ -35,6 +34,7 @@ from daflow.config.load import to_json, workflow_from
 from daflow.config.overrides import parse_override, with_overrides
 from daflow.config.schema import Workflow
 from daflow.errors import ConfigError, DataError
+from daflow.execution.crews import Crew
 from daflow.names import Phase
 from daflow.ports import Observations
 from daflow.runs import facts
@@ -221,7 +221,7 @@ def analyse_all(branches: Sequence[RunFolder], watched: Watched) -> None:
         stop.check(branch.folder)
 
 
-def analyse(branch: RunFolder, watch: Watch = ignore, called: Callable[[], Client] | None = None) -> Stop:
+def analyse(branch: RunFolder, watch: Watch = ignore, called: Callable[[], Crew] | None = None) -> Stop:
     """Do the analysis that a branch is made for, as far as it is not done, and say how it ended.
 
     Parameters

@@ -23,6 +23,7 @@ from daflow.assemble.worker import work
 from daflow.config.observations import FileObservations
 from daflow.errors import ConfigError, PoolError, RunError
 from daflow.execution.clusters import connect
+from daflow.execution.crews import Crew
 from daflow.execution.member import log_folder
 from daflow.execution.pools import DaskPool
 from daflow.execution.under_way import begun, forget_marks
@@ -56,7 +57,7 @@ def drive(
     *,
     retry_failed: bool = False,
     pause: int | None = None,
-    called: Callable[[], Client] | None = None,
+    called: Callable[[], Crew] | None = None,
 ) -> Stop:
     """Drive a run from where it stands until it stops, and say why it did.
 
@@ -71,7 +72,7 @@ def drive(
     pause
         The step after whose update the run is laid down; ``None``: it goes to its end.
     called
-        Returns a client of workers that several runs share; ``None``: the run calls its own.
+        Returns workers that several runs share; ``None``: the run calls its own.
 
     Raises
     ------
@@ -82,7 +83,7 @@ def drive(
     KeyboardInterrupt
         The driver was interrupted; the run can be resumed.
     """
-    with Lease(run.lease), called_for(run) if called is None else nullcontext(called) as client:
+    with Lease(run.lease), called_for(run) if called is None else nullcontext(called) as call:
         progress, end = _stands(run)
         if progress.last_stop is not None and progress.last_stop["kind"] == "finished":
             return Stop("finished", progress.last_stop["reason"], resumable=False)
@@ -99,7 +100,7 @@ def drive(
                 plan,
                 policy_of(run.workflow),
                 store,
-                lambda: _pool(run, store, client),
+                lambda: _pool(run, store, call),
                 journal,
                 progress,
                 watch,
@@ -164,14 +165,14 @@ def _stop_noted(journal: Journal) -> Iterator[None]:
 
 
 @contextmanager
-def called_for(run: RunFolder) -> Iterator[Callable[[], Client]]:
-    """Yield what returns a client of the run's workers, once they are needed; they go when the context ends.
+def called_for(run: RunFolder) -> Iterator[Callable[[], Crew]]:
+    """Yield what returns the run's workers, once they are needed; they go when the context ends.
 
     Where the journal is long, workers are called while it is read: both take seconds.
     """
     with ExitStack() as stack, ThreadPoolExecutor(1) as meanwhile:
 
-        def call() -> Client:
+        def call() -> Crew:
             scratch = run.folder / "work" / "dask"
             make_folder(scratch)
             return stack.enter_context(connect(run.workflow.execution, scratch))
@@ -188,10 +189,10 @@ def _much_to_read(journal: Path) -> bool:
 
 
 @contextmanager
-def _pool(run: RunFolder, store: Store, client: Callable[[], Client]) -> Iterator[DaskPool]:
-    workers = client()
-    _check_workers(run, workers)
-    pool = DaskPool(workers, partial(work, str(run.folder)), _Witness(run, store))
+def _pool(run: RunFolder, store: Store, call: Callable[[], Crew]) -> Iterator[DaskPool]:
+    crew = call()
+    _check_workers(run, crew.client)
+    pool = DaskPool(crew, partial(work, str(run.folder)), _Witness(run, store))
     try:
         yield pool
     finally:

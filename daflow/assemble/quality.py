@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daflow.assemble.cycles import cycles_of
-from daflow.config.execution import PolicySettings
 from daflow.config.localization import for_kinds
+from daflow.config.policy import PolicySettings
 from daflow.config.quality import MissingShare
 from daflow.config.schema import Workflow
 from daflow.errors import CombinationError

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from daflow.config.execution import ExecutionSettings, LocalExecution, PolicySettings
+from daflow.config.execution import ExecutionSettings, LocalExecution
 from daflow.config.grids import AXES, EnsembleSettings, GridSettings
 from daflow.config.localization import DistanceWeights, LocalizationSettings, distances
 from daflow.config.observations import ArrayTruth, DrawnTruth, ObservationSettings, TwinObservations
 from daflow.config.parameters import ParameterSettings
+from daflow.config.policy import PolicySettings
 from daflow.config.priors import ArrayPrior, GaussianFieldPrior
 from daflow.config.section import Problem, nearest
 

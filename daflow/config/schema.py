@@ -12,7 +12,7 @@ from daflow.config.builtin_models import LinearSettings, Lorenz96Settings, Reser
 from daflow.config.chaotic_models import KuramotoSivashinskySettings, Lorenz63Settings, TwoScaleSettings
 from daflow.config.cycling import CyclingSettings, of_cycling
 from daflow.config.energy_balance import EnergyBalanceSettings
-from daflow.config.execution import ExecutionSettings, LocalExecution, PolicySettings
+from daflow.config.execution import ExecutionSettings, LocalExecution
 from daflow.config.external_models import CallableSettings, CommandSettings
 from daflow.config.grids import EnsembleSettings, GridSettings
 from daflow.config.inflation import DESCRIPTION as INFLATION
@@ -21,6 +21,7 @@ from daflow.config.localization import LocalizationSettings, NoLocalization
 from daflow.config.methods import EsMdaSettings, MethodSettings
 from daflow.config.observations import ObservationSettings
 from daflow.config.parameters import ParameterSettings
+from daflow.config.policy import PolicySettings
 from daflow.config.quasigeostrophic import QuasigeostrophicSettings
 from daflow.config.section import Name, Section, refuse
 from daflow.config.storage import StorageSettings, slice_size

@@ -13,6 +13,7 @@ from distributed import Client, LocalCluster
 
 from daflow.config.execution import AddressExecution, LocalExecution
 from daflow.errors import PoolError
+from daflow.execution.crews import Crew, Unattended
 
 SETTINGS: Final[dict[str, Any]] = {
     # The driver counts retries itself: a worker's death must not be blamed on a task that merely waited.
@@ -40,8 +41,8 @@ STARTS: Final = 3
 
 
 @contextmanager
-def connect(execution: LocalExecution | AddressExecution, scratch: Path) -> Iterator[Client]:
-    """Return a client of the workers that a workflow asks for; a cluster started here ends with it.
+def connect(execution: LocalExecution | AddressExecution, scratch: Path) -> Iterator[Crew]:
+    """Return the workers that a workflow asks for; a cluster started here ends with it.
 
     Parameters
     ----------
@@ -58,10 +59,10 @@ def connect(execution: LocalExecution | AddressExecution, scratch: Path) -> Iter
     with dask.config.set(SETTINGS):
         if isinstance(execution, LocalExecution):
             with _local(execution, scratch) as client:
-                yield client
+                yield Unattended(client)
         else:
             with _existing(execution) as client:
-                yield client
+                yield Unattended(client)
 
 
 @contextmanager

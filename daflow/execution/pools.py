@@ -13,10 +13,11 @@ from functools import partial
 from random import Random
 from typing import Protocol
 
-from distributed import Client, Future, get_worker
+from distributed import Future, get_worker
 from distributed.scheduler import KilledWorker
 
 from daflow.errors import DaflowError, PoolError
+from daflow.execution.crews import Crew
 from daflow.names import Status
 from daflow.records import Outcome, Task
 
@@ -129,8 +130,8 @@ class DaskPool:
 
     Parameters
     ----------
-    client
-        Connected to the scheduler.
+    crew
+        The workers.
     work
         What to do with tasks; it is pickled by name.
     witness
@@ -138,8 +139,8 @@ class DaskPool:
         kept, comes back as `sent_back`: nothing is held against it.
     """
 
-    def __init__(self, client: Client, work: Work, witness: Witness) -> None:
-        self._client, self._work, self._witness = client, work, witness
+    def __init__(self, crew: Crew, work: Work, witness: Witness) -> None:
+        self._client, self._work, self._witness = crew.client, work, witness
         self._sent_again: Counter[Task] = Counter()
         self._home: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._unsent: list[tuple[int, Sequence[Task]]] = []

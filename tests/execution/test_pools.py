@@ -7,6 +7,7 @@ from daflow.config.execution import LocalExecution
 from daflow.errors import PoolError
 from daflow.execution import pools
 from daflow.execution.clusters import connect
+from daflow.execution.crews import Unattended
 from daflow.execution.pools import DaskPool, InlinePool, Unwatched
 from daflow.names import Status
 from daflow.records import Outcome
@@ -21,12 +22,12 @@ def client(tmp_path_factory):
         patched.syspath_prepend(str(ROOT))  # workers take the path over: they import the contract's work
         execution = LocalExecution(kind="local", workers=2)
         with connect(execution, tmp_path_factory.mktemp("scratch")) as connected:
-            yield connected
+            yield connected.client
 
 
 @contextmanager
 def dask_pool(client, do, witness=Unwatched()):  # noqa: B008 - it holds nothing
-    pool = DaskPool(client, do, witness)
+    pool = DaskPool(Unattended(client), do, witness)
     try:
         yield pool
     finally:

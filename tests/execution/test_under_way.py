@@ -9,6 +9,7 @@ from daflow.config.execution import LocalExecution
 from daflow.errors import StoreError
 from daflow.execution import pools
 from daflow.execution.clusters import connect
+from daflow.execution.crews import Unattended
 from daflow.execution.pools import DaskPool
 from daflow.execution.under_way import begun, forget_marks, under_way
 from daflow.names import Phase, Status
@@ -97,12 +98,12 @@ def client(tmp_path_factory):
         patched.syspath_prepend(str(Path(__file__).parents[2]))  # workers take the path over
         scratch = tmp_path_factory.mktemp("scratch")
         with connect(LocalExecution(kind="local", workers=1), scratch) as connected:
-            yield connected
+            yield connected.client
 
 
 @pytest.mark.parametrize("size", [1, 2, 6])
 def test_that_a_death_is_held_against_the_task_under_way_and_no_other(client, tmp_path, size):
-    pool = DaskPool(client, partial(outcomes_but_of_third, tmp_path), Marks(tmp_path))
+    pool = DaskPool(Unattended(client), partial(outcomes_but_of_third, tmp_path), Marks(tmp_path))
     tasks = [FIRST, *OTHERS]
     for start in range(0, 6, size):
         pool.submit(tasks[start : start + size])
@@ -120,7 +121,7 @@ def test_that_a_death_is_held_against_the_task_under_way_and_no_other(client, tm
 
 def test_that_tasks_that_kill_their_worker_before_one_begins_come_to_an_end(client, tmp_path, monkeypatch):
     monkeypatch.setattr(pools, "MOST_SENT_AGAIN", 1)
-    pool = DaskPool(client, partial(killed_before_any_begins, tmp_path), Marks(tmp_path))
+    pool = DaskPool(Unattended(client), partial(killed_before_any_begins, tmp_path), Marks(tmp_path))
     for expected in ([], [FIRST]):
         pool.submit([FIRST, OTHERS[0]])
         outcomes, back = [], []
