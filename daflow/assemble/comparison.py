@@ -26,6 +26,7 @@ from daflow.methods.diagnosed import CHI_SQUARE, SIGNAL
 from daflow.names import TRUTH, Phase, Status
 from daflow.numerics.diagnostics.crps import crps
 from daflow.numerics.inversion.global_update import transform_members
+from daflow.numerics.inversion.thin_transform import ThinTransform, is_transform, transform_of
 from daflow.ports import FloatArray, Store
 from daflow.records import Outcome
 from daflow.report import ReportContents
@@ -190,17 +191,17 @@ class _Analysis:
             return None
         return self._misfit(self._step + 1, members, None)[0]
 
-    def _transform(self) -> FloatArray | None:
+    def _transform(self) -> FloatArray | ThinTransform | None:
         """Return the matrix that is the whole update, where there is one."""
         workflow = self._run.workflow
         if workflow.localization.kind != "none" or workflow.inflation != "none":
             return None
         factors = self._store.read_arrays(factors_of(self._step)) or {}
         own = {name for name in factors if not name.startswith(PREFIX)} - KEPT_BESIDE
-        return np.array(factors["transform"]) if own == {"transform"} else None
+        return transform_of(factors) if is_transform(own) else None
 
     def _misfit(
-        self, step: int, members: Sequence[int], transform: FloatArray | None
+        self, step: int, members: Sequence[int], transform: FloatArray | ThinTransform | None
     ) -> tuple[float, float | None]:
         rows = self._layout.obs_of(step)
         table = self._store.read_observations().table

@@ -13,11 +13,10 @@ from daflow.execution.workbench import Workbench, factors_of
 from daflow.names import TRUTH
 from daflow.numerics.filters.lagged_smoother import composed_as_members_leave
 from daflow.numerics.inversion.global_update import transform_members
+from daflow.numerics.inversion.thin_transform import matrix_of
 from daflow.ports import Arrays, FloatArray, StoredArray
 from daflow.records import StateSlice
 
-TRANSFORM: Final = "transform"
-"""What methods whose update is one transform of the members call it among their factors."""
 CHECKED: Final = "checked.scale"
 """Kept of a step whose observations were checked; alone, without a transform, where none was believed."""
 
@@ -85,8 +84,8 @@ def _in_place(first: tuple[int, ...], last: Sequence[int], product: FloatArray) 
 def _transform(bench: Workbench, step: int) -> FloatArray | None:
     """Return the transform of a step's members; None where no observation of it was believed."""
     kept: Arrays = bench.kept(factors_of(step), f"what was prepared for step {step}")
-    if TRANSFORM in kept:
-        return kept[TRANSFORM]
+    if (transform := matrix_of(kept)) is not None:
+        return transform
     if CHECKED in kept:
         return None
     raise StoreError(f"what was prepared for step {step} has no transform", do="run the workflow anew")

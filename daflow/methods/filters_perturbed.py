@@ -15,7 +15,8 @@ from daflow.numerics.arrays.linalg import anomalies_of
 from daflow.numerics.filters.ensemble_transform import modes_by_blocks
 from daflow.numerics.filters.filter_transforms import denkf_of, recentred
 from daflow.numerics.inversion.global_update import transform_members
-from daflow.numerics.inversion.updates import InversionSettings, transform_by_blocks
+from daflow.numerics.inversion.thin_transform import MATRIX, transform_arrays, transform_of
+from daflow.numerics.inversion.updates import InversionSettings
 from daflow.numerics.obs_error.covariance import ErrorPart
 from daflow.numerics.observations.blocks import BlockedInnovations, BlockedObservations, Perturb
 from daflow.numerics.observations.perturbations import Perturbations
@@ -37,8 +38,8 @@ CENTRINGS: Final[Mapping[str, Draws]] = {"raw": raw, "recentred": recentred}
 class Targets(Protocol):
     """What each member is to see of the observations."""
 
-    def transform(self, observed: Observed, given: StepInput, settings: InversionSettings) -> FloatArray:
-        """Return the transform of an update without localization (n_members, n_members)."""
+    def transform(self, observed: Observed, given: StepInput, settings: InversionSettings) -> Arrays:
+        """Return the transform of an update without localization."""
         ...
 
     def whole(self, observed: Observed, given: StepInput) -> tuple[FloatArray, FloatArray]:
@@ -63,9 +64,9 @@ class Perturbed:
     seed: int
     centring: str
 
-    def transform(self, observed: Observed, given: StepInput, settings: InversionSettings) -> FloatArray:
-        """Return the transform of an update without localization (n_members, n_members)."""
-        return transform_by_blocks(self._blocks(observed, given), settings)
+    def transform(self, observed: Observed, given: StepInput, settings: InversionSettings) -> Arrays:
+        """Return the transform of an update without localization."""
+        return transform_arrays(self._blocks(observed, given), settings)
 
     def whole(self, observed: Observed, given: StepInput) -> tuple[FloatArray, FloatArray]:
         """Return what the members predict and what they are to see (n_members, n_obs)."""
@@ -95,9 +96,9 @@ class Halfway:
     it, :math:`K (y + (y_j - \bar y) / 2 - y_j) = K d - K (y_j - \bar y) / 2`.
     """
 
-    def transform(self, observed: Observed, given: StepInput, settings: InversionSettings) -> FloatArray:  # noqa: ARG002 - has an inversion of its own
-        """Return the transform of an update without localization (n_members, n_members)."""
-        return denkf_of(modes_by_blocks(_innovations(observed, given))).matrix
+    def transform(self, observed: Observed, given: StepInput, settings: InversionSettings) -> Arrays:  # noqa: ARG002 - has an inversion of its own
+        """Return the transform of an update without localization."""
+        return {MATRIX: denkf_of(modes_by_blocks(_innovations(observed, given))).matrix}
 
     def whole(self, observed: Observed, given: StepInput) -> tuple[FloatArray, FloatArray]:
         """Return what the members predict and what they are to see (n_members, n_obs)."""
@@ -155,7 +156,7 @@ class PerturbedFilter:
         observed = self.observed(given.step)
         if self.networks is None:
             transform = self.targets.transform(observed, given, self.settings)
-            return Prepared({"transform": transform}, self.figures)
+            return Prepared(transform, self.figures)
         whole = self.targets.whole(observed, given)
         factors = self.networks.at(given.step).factors(*whole, observed.error, self.settings)
         return Prepared(factors, self.figures)
@@ -177,7 +178,7 @@ class PerturbedFilter:
     def apply(self, given: SliceInput, slab: FloatArray) -> Arrays:
         """Turn a prior slice (n_members, n) into the posterior, in place; nothing is carried."""
         if self.networks is None:
-            transform_members(given.factors["transform"], slab, slab)
+            transform_members(transform_of(given.factors), slab, slab)
         else:
             self.networks.apply(given, slab)
         return {}

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from daflow.methods.locality import Locality, told
 from daflow.numerics.inversion.global_update import transform_members
-from daflow.numerics.inversion.updates import InversionSettings, transform_by_blocks
+from daflow.numerics.inversion.thin_transform import transform_arrays, transform_of
+from daflow.numerics.inversion.updates import InversionSettings
 from daflow.numerics.observations.blocks import BlockedObservations, Perturb
 from daflow.numerics.observations.perturbations import Perturbations
 from daflow.ports import Arrays, Prepared, SliceInput, SlicePoints, StepInput, StoredArray
@@ -51,7 +52,7 @@ class PerturbedUpdate:
         error = self.source.obs_error
         observations = BlockedObservations(len(given.members), error, given.predicted, targets)
         if self.locality is None:
-            return {"transform": transform_by_blocks(observations, settings)}
+            return transform_arrays(observations, settings)
         return self.locality.factors(*observations.whole(), error, settings)
 
     def perturbed(self, given: StepInput, alpha: float, draw: int = 0) -> Callable[[], Perturb]:
@@ -73,7 +74,7 @@ class PerturbedUpdate:
     def apply(self, given: SliceInput, slab: StoredArray) -> None:
         """Turn a prior slice (n_members, n) into the posterior, in place."""
         if self.locality is None:
-            transform_members(given.factors["transform"], slab, slab)
+            transform_members(transform_of(given.factors), slab, slab)
         else:
             self.locality.apply(given, slab)
 

@@ -139,8 +139,13 @@ class History:
         return self.states[-1]
 
 
-def driven(problem: Problem, method, cuts=(), *, dropped=None, n_steps=None) -> History:
-    """Drive a method to its end; ``dropped`` says which members each step's forecast fails for."""
+def driven(problem: Problem, method, cuts=(), *, dropped=None, n_steps=None, predicted_by=None) -> History:
+    """Drive a method to its end.
+
+    ``dropped`` says which members each step's forecast fails for. The model predicts from the states of the
+    history ``predicted_by``, of the same members, instead of its own: what rounding makes of one step is then
+    not magnified by the steps that follow.
+    """
     dropped = dropped or {}
     slices = InSlices(method, problem.points, cuts)
     members = list(range(problem.n_members))
@@ -152,7 +157,8 @@ def driven(problem: Problem, method, cuts=(), *, dropped=None, n_steps=None) -> 
         def of(number, members=members):
             return history.states[number][[history.members[number].index(member) for member in members]]
 
-        posterior, prepared = slices.step(step, of(base), problem.predict(of(step)), members)
+        seen = of(step) if predicted_by is None else predicted_by.states[step]
+        posterior, prepared = slices.step(step, of(base), problem.predict(seen), members)
         history.states.append(posterior)
         history.members.append(list(members))
         history.prepared.append(prepared)

@@ -8,8 +8,9 @@ memory costs more than the arithmetic.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -17,11 +18,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from daflow.errors import ConfigError, DataError
 from daflow.numerics.arrays.validation import FloatArray, all_finite, finite_array
+from daflow.numerics.inversion.thin_transform import ThinTransform
 from daflow.numerics.inversion.updates import InversionSettings, global_transform
 from daflow.numerics.obs_error.covariance import Covariance
 
 Ensemble = NDArray[Any]
 """(n_members, n), float64 or float32."""
+Work = Callable[[Ensemble, Ensemble, list[slice]], None]
+"""What is done with some blocks of columns of the prior and the posterior."""
 
 LONGEST_BLOCK: Final = 10_240
 """Columns that are read at once: by measurement, shorter pieces of a row leave the memory waiting (with 1000
@@ -83,7 +87,7 @@ def update_in_place(
 
 
 def transform_members(
-    transform: FloatArray, prior: Ensemble, posterior: Ensemble, n_threads: int = 1
+    transform: FloatArray | ThinTransform, prior: Ensemble, posterior: Ensemble, n_threads: int = 1
 ) -> None:
     r"""Write ``transform @ prior`` into the posterior, which may be the prior itself.
 
@@ -100,7 +104,7 @@ def transform_members(
     Parameters
     ----------
     transform : (n_members, n_members)
-        Rows of sum one.
+        Rows of sum one; or its thin factors, of which the bound holds with :math:`|W| |A|^T` for |T|.
     prior, posterior : (n_members, n)
         float64 or float32, both the same; apart from each other, or one and the same.
     n_threads
@@ -119,20 +123,25 @@ def transform_members(
     if n_threads < 1:
         raise ConfigError("an update needs a thread", got=n_threads, allowed="1 or more")
     n_members = len(prior)
-    if np.array_equal(transform, np.eye(n_members)):
+    if isinstance(transform, ThinTransform):
+        factors = (transform.weights.astype(prior.dtype), transform.anomalies.T.astype(prior.dtype))
+        work: Work = partial(_add_products, *factors)
+    elif np.array_equal(transform, np.eye(n_members)):
         if posterior is not prior:
             posterior[...] = prior
         return
-    # One more column for the first member: the product adds it back without a pass of its own.
-    weights = np.ones((n_members, n_members + 1), prior.dtype)
-    weights[:, :n_members] = transform
+    else:
+        # One more column for the first member: the product adds it back without a pass of its own.
+        weights = np.ones((n_members, n_members + 1), prior.dtype)
+        weights[:, :n_members] = transform
+        work = partial(_transform_blocks, weights)
     blocks = list(_blocks(n_members, prior.shape[1]))
     shares = [blocks[first::n_threads] for first in range(min(n_threads, len(blocks)))]
     if len(shares) == 1:
-        _transform_blocks(weights, prior, posterior, blocks)
+        work(prior, posterior, blocks)
         return
     with ThreadPoolExecutor(n_threads) as threads:
-        for done in [threads.submit(_transform_blocks, weights, prior, posterior, share) for share in shares]:
+        for done in [threads.submit(work, prior, posterior, share) for share in shares]:
             done.result()
 
 
@@ -155,6 +164,20 @@ def _transform_blocks(weights: Ensemble, prior: Ensemble, posterior: Ensemble, b
             np.matmul(weights, departures, out=posterior[:, block])
 
 
+def _add_products(
+    weights: Ensemble, anomalies: Ensemble, prior: Ensemble, posterior: Ensemble, blocks: list[slice]
+) -> None:
+    if not blocks:
+        return
+    buffer = np.empty((len(prior), max(block.stop - block.start for block in blocks)), prior.dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for block in blocks:
+            passing = buffer[:, : block.stop - block.start]
+            np.subtract(prior[:, block], prior[0, block], out=passing)
+            np.matmul(weights, anomalies @ passing, out=passing)
+            np.add(prior[:, block], passing, out=posterior[:, block])
+
+
 def _check_ensemble(name: str, ensemble: Any, *, writeable: bool) -> None:
     if not isinstance(ensemble, np.ndarray) or ensemble.ndim != 2:
         got = getattr(ensemble, "shape", type(ensemble).__name__)
@@ -172,7 +195,7 @@ def _check_ensemble(name: str, ensemble: Any, *, writeable: bool) -> None:
         raise DataError(f"{name} cannot be written to", do=f"update a copy: {name}.copy()")
 
 
-def _check_fit(transform: FloatArray, prior: Ensemble, posterior: Ensemble) -> None:
+def _check_fit(transform: FloatArray | ThinTransform, prior: Ensemble, posterior: Ensemble) -> None:
     n_members = len(prior)
     if transform.shape != (n_members, n_members):
         allowed = (n_members, n_members)
@@ -183,6 +206,10 @@ def _check_fit(transform: FloatArray, prior: Ensemble, posterior: Ensemble) -> N
             got=f"{posterior.shape} of {posterior.dtype}",
             allowed=f"{prior.shape} of {prior.dtype}",
         )
-    sums = transform.sum(axis=1)
-    if not (np.abs(sums - 1) <= 1e-8 * (1 + np.abs(transform).sum(axis=1))).all():
+    if isinstance(transform, ThinTransform):
+        sums = 1 + transform.weights @ transform.anomalies.sum(axis=0)
+        sizes = 1 + np.abs(transform.weights) @ np.abs(transform.anomalies).sum(axis=0)
+    else:
+        sums, sizes = transform.sum(axis=1), 1 + np.abs(transform).sum(axis=1)
+    if not (np.abs(sums - 1) <= 1e-8 * sizes).all():
         raise DataError("the rows of the transform do not sum to one", got=sums.tolist(), allowed="1")
