@@ -1,0 +1,116 @@
+"""PBS in its dialects (OpenPBS, PBS Professional, Torque): qsub, qstat, qdel."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from daflow.errors import PoolError
+from daflow.execution.job_states import (
+    CANCELLED,
+    COMPLETED,
+    FAILED,
+    OUT_OF_MEMORY,
+    TIMEOUT,
+    JobState,
+    of_those_asked,
+)
+from daflow.execution.queue_commands import ask, in_lots
+
+WAITING: Final = frozenset("QHWTSM")
+RUNNING: Final = frozenset("REBU")
+SIGNALLED: Final = {271: CANCELLED, 143: CANCELLED, 265: FAILED, 137: FAILED}
+"""Exit statuses of 256 (or 128) and a signal: qdel sends SIGTERM."""
+KILLED_PRO: Final = {-29: TIMEOUT, -27: OUT_OF_MEMORY, -26: OUT_OF_MEMORY}
+"""Why PBS Professional and OpenPBS ended a job."""
+KNOWN: Final = (0, 1, 35, 153, 170)
+"""Exit codes of qstat and qdel where some of the jobs are unknown or have ended: the others are told."""
+
+
+class Pbs:
+    """PBS by the commands that its dialects share; what only newer ones know is tried first."""
+
+    kind: Final = "pbs"
+    index: Final = "${PBS_ARRAY_INDEX:-$PBS_ARRAYID}"
+    has_arrays: Final = True
+
+    def __init__(self) -> None:
+        self._history = ["-x"]
+
+    def element(self, array: str, index: int) -> str:
+        """Return the id of an element of an array: ``17[3].server`` of ``17[].server``."""
+        return array.replace("[]", f"[{index}]")
+
+    def submit(
+        self, script: Path, *, array: int | None = None, at_once: int | None = None, after: str | None = None
+    ) -> str:
+        """Submit a script; return the id of the job.
+
+        Raises
+        ------
+        daflow.errors.PoolError
+            The queue refuses.
+        """
+        argv = ["qsub"]
+        if array is not None:
+            argv += ["-J", f"0-{array - 1}" + ("" if at_once is None else f"%{at_once}")]
+        if after is not None:
+            argv += ["-W", f"depend=afterany:{after}"]
+        job = ask([*argv, str(script)]).strip()
+        if not job:
+            # The torque commands of Slurm tell on standard output what went wrong, and end with 0.
+            raise PoolError("qsub gave no id", got="nothing", do="submit the script by hand to see why")
+        return job.splitlines()[-1]
+
+    def states(self, ids: Iterable[str]) -> Mapping[str, JobState]:
+        """Return where jobs stand: one qstat for all."""
+        asked = list(ids)
+        found: dict[str, JobState] = {}
+        for lot in in_lots(asked):
+            found |= dict(_parsed(self._told(lot)))
+        return of_those_asked(asked, found, {})
+
+    def _told(self, lot: Iterable[str]) -> str:
+        try:
+            return ask(["qstat", *self._history, "-f", *lot], codes=KNOWN)
+        except PoolError:
+            if not self._history:
+                raise
+            # Torque does not know -x: what has ended is told without it, for a while.
+            self._history = []
+            return ask(["qstat", "-f", *lot], codes=KNOWN)
+
+    def cancel(self, ids: Iterable[str]) -> None:
+        """End jobs, wherever they stand; one that has ended already is fine."""
+        for lot in in_lots(list(ids)):
+            ask(["qdel", *lot], codes=KNOWN)
+
+
+def _parsed(said: str) -> Iterator[tuple[str, JobState]]:
+    for block in re.split(r"^Job Id:\s*", said, flags=re.MULTILINE)[1:]:
+        job, _, rest = block.partition("\n")
+        told = dict(re.findall(r"^\s+(\S+) = (.*)$", rest.replace("\n\t", "\n "), flags=re.MULTILINE))
+        yield job.strip(), _state(told)
+
+
+def _state(told: Mapping[str, str]) -> JobState:
+    letter, host = told.get("job_state", "")[:1], told.get("exec_host", "")
+    if letter in WAITING:
+        return JobState("pending", told.get("comment", ""))
+    if letter in RUNNING:
+        return JobState("running", host=host)
+    return JobState("ended", _reason(told), host)
+
+
+def _reason(told: Mapping[str, str]) -> str:
+    text = told.get("Exit_status", told.get("exit_status", ""))
+    if not re.fullmatch(r"-?\d+", text):
+        return ""
+    code = int(text)
+    if code == 0:
+        return COMPLETED
+    if "walltime" in told.get("comment", "").lower():
+        return TIMEOUT
+    return (SIGNALLED | KILLED_PRO).get(code, FAILED)
