@@ -9,10 +9,10 @@ import socket
 import threading
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 import psutil
 
@@ -21,6 +21,14 @@ from daflow.errors import LeaseError, StoreError
 RENEW_SECONDS = 10.0
 STALE_SECONDS = 120.0
 """A lease of another machine that was not renewed for so long is taken to be abandoned."""
+
+PATIENT_SECONDS = STALE_SECONDS + 2 * RENEW_SECONDS
+"""How long a driver that follows another one has to wait at most until a dead one's lease is stale."""
+TRY_SECONDS = 1.0
+"""How often it is tried meanwhile."""
+
+Mode = Literal["foreground", "detached", "job"]
+"""How a driver runs: under somebody's eyes, in a session of its own, or as a job of a queue."""
 
 _LENGTH: Final = 1024
 """Bytes of a lease, always the same: it is renewed in place, which needs no space and leaves no moment at
@@ -37,17 +45,47 @@ class Holder:
     """Seconds since the epoch: tells a process from a later one with the same number."""
     since: float
     renewed: float
+    mode: Mode = "foreground"
+    job: str = ""
+    """The id of the queue's job that it runs in, if any."""
+    system: str = ""
+    """That queue: ``slurm``, ``pbs``, ..."""
 
     @classmethod
-    def this_process(cls) -> Holder:
+    def this_process(cls, mode: Mode = "foreground", job: str = "", system: str = "") -> Holder:
         """Return this process as a holder."""
         now = time.time()
         pid = os.getpid()
-        return cls(socket.gethostname(), pid, psutil.Process(pid).create_time(), now, now)
+        started = psutil.Process(pid).create_time()
+        return cls(socket.gethostname(), pid, started, now, now, mode, job, system)
+
+    @property
+    def here(self) -> bool:
+        """Whether it runs on this host."""
+        return self.host == socket.gethostname()
+
+    def same_as(self, other: Holder | None) -> bool:
+        """Say whether this is the same process, whenever it renewed its lease."""
+        return other is not None and (self.host, self.pid, self.process_started) == (
+            other.host,
+            other.pid,
+            other.process_started,
+        )
+
+    def told(self) -> str:
+        """Return who it is, in words."""
+        process = f"process {self.pid} on {self.host}"
+        if self.job:
+            return f"job {self.job} of {self.system or 'a queue'}, {process}"
+        return f"{process}, {self.mode}" if self.mode != "foreground" else process
+
+    def told_since(self) -> str:
+        """Return since when it drives the run, in local time."""
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
 
     def alive(self) -> bool:
         """Say whether the holder is still at work, as far as can be told from here."""
-        if self.host != socket.gethostname():
+        if not self.here:
             return time.time() - self.renewed < STALE_SECONDS
         try:
             process = psutil.Process(self.pid)
@@ -62,9 +100,14 @@ class Holder:
 def read_holder(path: Path) -> Holder | None:
     """Return who holds the lease in this file, alive or not; None if nobody or if it cannot be told."""
     try:
-        return Holder(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):
+        plain = json.loads(path.read_text())
+        # A later daflow may have more to say of itself.
+        return Holder(**{name: value for name, value in plain.items() if name in _KNOWN})
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
+
+
+_KNOWN: Final = frozenset(field.name for field in fields(Holder))
 
 
 class Lease:
@@ -72,6 +115,16 @@ class Lease:
 
     A lock on the file settles who is first on one machine; the holder written into it, renewed by a
     thread, settles it between machines whose file system does not share locks.
+
+    Parameters
+    ----------
+    path
+        The file.
+    holder
+        Who takes it; ``None``: this process, in the foreground.
+    patience
+        Seconds for which it is tried again where another driver has it: one that follows a driver that died
+        on another host has to wait until that one's lease is stale.
 
     Raises
     ------
@@ -81,17 +134,18 @@ class Lease:
         The file cannot be written or locked.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, holder: Holder | None = None, patience: float = 0.0) -> None:
         self._path = path
         self._file: int | None = None
-        self._holder = Holder.this_process()
+        self._holder = holder or Holder.this_process()
+        self._patience = patience
         self._over = threading.Event()
         self._renewer = threading.Thread(target=self._renew, name="daflow-lease", daemon=True)
 
     def __enter__(self) -> Self:
         try:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
-            self._take(self._file)
+            self._take_in_time(self._file)
         except OSError as error:
             self._let_go()
             raise StoreError(
@@ -100,11 +154,26 @@ class Lease:
                 allowed="a folder where files can be written and locked",
                 do="free space or mend the permissions there, or put the run on another disk",
             ) from error
-        except LeaseError:
+        except BaseException:
             self._let_go()
             raise
         self._renewer.start()
         return self
+
+    @property
+    def holder(self) -> Holder:
+        """Who has it, as it was when it was taken."""
+        return self._holder
+
+    def _take_in_time(self, file: int) -> None:
+        deadline = time.monotonic() + self._patience
+        while True:
+            try:
+                return self._take(file)
+            except LeaseError:
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(min(TRY_SECONDS, self._patience))
 
     def _take(self, file: int) -> None:
         try:
@@ -114,6 +183,8 @@ class Lease:
         holder = read_holder(self._path)
         if holder is not None and holder.alive():
             raise self._refusal(holder)
+        now = time.time()
+        self._holder = replace(self._holder, since=now, renewed=now)
         self._write(file, self._holder)
 
     def __exit__(
@@ -134,13 +205,12 @@ class Lease:
         if holder is None:
             who = "a process that has not written its name yet"
         else:
-            since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder.since))
-            who = f"process {holder.pid} on {holder.host}, since {since}"
+            who = f"{holder.told()}, since {holder.told_since()}"
         return LeaseError(
             f"the run in {self._path.parent} has a driver already",
             got=who,
             allowed="one driver a run",
-            do="watch it with `daflow status`; if it should end, interrupt that process",
+            do="watch it with `daflow attach`, end it with `daflow stop`",
         )
 
     def _renew(self) -> None:
