@@ -22,6 +22,12 @@ TRUTH: Final = -1
 LAST: Final = "last"
 """The figure by which a task says that the update of its step is the last."""
 
+BLAMELESS: Final = "blameless"
+"""The figure (1) of a lost attempt that would have ended whatever task it was: its job was cancelled or out
+of walltime, its node gone."""
+BY_OPERATOR: Final = "by_operator"
+"""The figure (1) of a cancelled attempt that the operator asked to have dropped."""
+
 LOCALIZED_AWAY: Final = "localized_away"
 """The share of pairs of a number and an observation that a localization leaves out: an array of a slice's
 places, and a figure of its update."""

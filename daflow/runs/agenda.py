@@ -71,7 +71,7 @@ class Agenda:
             case "ended":
                 if (fact["phase"], fact["step"]) == self._stage and fact["index"] in self._indices:
                     self._look_at(fact["index"])
-            case "opened" | "closed":
+            case "opened" | "closed" | "avoided":
                 self._enter()
 
     def _look_at(self, index: int) -> None:

@@ -42,9 +42,23 @@ def stopped(kind: str, reason: str, *, resumable: bool) -> Fact:
     return {"fact": "stopped", "kind": kind, "reason": reason, "resumable": resumable}
 
 
+def avoided(host: str, reason: str, time: float) -> Fact:
+    """Return the fact that a node is put aside for this session; ``time`` in seconds since the epoch."""
+    return {"fact": "avoided", "host": host, "reason": reason, "time": time}
+
+
 _ENDING: Final = frozenset({Phase.PREPARE, Phase.CONCLUDE})
 _PHASES: Final = {phase.value: phase for phase in Phase}
 _STATUSES: Final = {status.value: status for status in Status}
+
+
+@dataclass(frozen=True, slots=True)
+class Avoided:
+    """That a node is put aside."""
+
+    reason: str
+    time: float
+    """Since when, in seconds since the epoch."""
 
 
 @dataclass
@@ -73,6 +87,8 @@ class Progress:
     """How the last driver laid the run down; nothing while one is at work or after it was killed."""
     last_update: int | None = None
     """The step whose update is the last, once the method has said so."""
+    avoided: dict[str, Avoided] = field(default_factory=dict)
+    """Host -> why the present driver sends nothing there any more."""
     seen: set[Task] = field(default_factory=set)
 
     def take(self, fact: Fact) -> None:
@@ -84,6 +100,8 @@ class Progress:
                 self._end(fact)
             case "closed":
                 self._close((Phase(fact["phase"]), fact["step"]), tuple(fact["survivors"]))
+            case "avoided":
+                self._avoid(fact["host"], Avoided(str(fact["reason"]), float(fact["time"])))
             case "stopped":
                 self.last_stop = fact
 
@@ -113,6 +131,7 @@ class Progress:
         """Give what was lost new chances: a new driver may have better nodes; a model's own no stands."""
         self.sessions += 1
         self.blocked, self.last_stop = "", None
+        self.avoided = {}
         for stage, by_index in self.failures.items():
             if stage in self.survivors:
                 continue
@@ -139,8 +158,21 @@ class Progress:
         self.bad_ends.append(outcome)
         if status is Status.BLOCKED:
             self.blocked = outcome.reason
-        else:
+        elif not self._of_bad_node(outcome):
             self.failures.setdefault(stage, {}).setdefault(task.index, []).append(outcome)
+
+    def _avoid(self, host: str, avoided: Avoided) -> None:
+        """Hold nothing against members of what befell them on a node that was at fault."""
+        self.avoided[host] = avoided
+        for stage, by_index in self.failures.items():
+            if stage not in self.survivors:
+                for index, outcomes in by_index.items():
+                    by_index[index] = [outcome for outcome in outcomes if outcome.host != host]
+
+    def _of_bad_node(self, outcome: Outcome) -> bool:
+        """Say whether an attempt had begun on a node before that was put aside."""
+        avoided = self.avoided.get(outcome.host)
+        return avoided is not None and 0 < outcome.started < avoided.time
 
     def _close(self, stage: Stage, survivors: tuple[int, ...]) -> None:
         self.survivors.setdefault(stage, survivors)
