@@ -74,8 +74,7 @@ class Lsf:
         arrays = list(dict.fromkeys(job.split("[")[0] for job in asked))
         form = "jobid jobindex stat exec_host exit_reason delimiter='|'"
         for lot in in_lots(arrays):
-            # 255: some of the jobs are not found.
-            said = ask(["bjobs", "-a", "-noheader", "-o", form, *lot], codes=(0, 255))
+            said = ask(["bjobs", "-a", "-noheader", "-o", form, *lot], some_gone=True)
             rows = (line.split("|", 4) for line in said.splitlines() if line.count("|") >= 4)
             for array, index, stat, host, why in rows:
                 job = f"{array}[{index}]" if index not in {"0", "-"} else array
@@ -85,7 +84,7 @@ class Lsf:
     def cancel(self, ids: Iterable[str]) -> None:
         """End jobs, wherever they stand; one that has ended already is fine."""
         for lot in in_lots(list(ids)):
-            ask(["bkill", *lot], codes=(0, 255))
+            ask(["bkill", *lot], some_gone=True)
 
 
 def _lsf_state(stat: str, host: str, why: str) -> JobState:
@@ -147,7 +146,7 @@ class GridEngine:
     def cancel(self, ids: Iterable[str]) -> None:
         """End jobs, wherever they stand; one that has ended already is fine."""
         for lot in in_lots(list(ids)):
-            ask(["qdel", *lot], codes=(0, 1))
+            ask(["qdel", *lot], some_gone=True)
 
 
 CONDOR_PHASES: Final = {1: "pending", 2: "running", 5: "pending", 6: "running", 7: "running"}
@@ -214,7 +213,7 @@ class HtCondor:
     def cancel(self, ids: Iterable[str]) -> None:
         """End jobs, wherever they stand; one that has ended already is fine."""
         for lot in in_lots(list(ids)):
-            ask(["condor_rm", *lot], codes=(0, 1))
+            ask(["condor_rm", *lot], some_gone=True)
 
 
 def _condor_state(row: Sequence[str]) -> JobState:

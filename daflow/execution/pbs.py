@@ -25,8 +25,6 @@ SIGNALLED: Final = {271: CANCELLED, 143: CANCELLED, 265: FAILED, 137: FAILED}
 """Exit statuses of 256 (or 128) and a signal: qdel sends SIGTERM."""
 KILLED_PRO: Final = {-29: TIMEOUT, -27: OUT_OF_MEMORY, -26: OUT_OF_MEMORY}
 """Why PBS Professional and OpenPBS ended a job."""
-KNOWN: Final = (0, 1, 35, 153, 170)
-"""Exit codes of qstat and qdel where some of the jobs are unknown or have ended: the others are told."""
 
 
 class Pbs:
@@ -74,18 +72,18 @@ class Pbs:
 
     def _told(self, lot: Iterable[str]) -> str:
         try:
-            return ask(["qstat", *self._history, "-f", *lot], codes=KNOWN)
+            return ask(["qstat", *self._history, "-f", *lot], some_gone=True)
         except PoolError:
             if not self._history:
                 raise
             # Torque does not know -x: what has ended is told without it, for a while.
             self._history = []
-            return ask(["qstat", "-f", *lot], codes=KNOWN)
+            return ask(["qstat", "-f", *lot], some_gone=True)
 
     def cancel(self, ids: Iterable[str]) -> None:
         """End jobs, wherever they stand; one that has ended already is fine."""
         for lot in in_lots(list(ids)):
-            ask(["qdel", *lot], codes=KNOWN)
+            ask(["qdel", *lot], some_gone=True)
 
 
 def _parsed(said: str) -> Iterator[tuple[str, JobState]]:

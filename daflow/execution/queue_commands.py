@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,15 @@ MOST_IDS: Final = 400
 """How many jobs one command is asked about: its line may not grow without end."""
 
 
-def ask(argv: Sequence[str], *, stdin: Path | None = None, codes: Sequence[int] = (0,)) -> str:
+GONE: Final = re.compile(
+    r"unknown job|invalid job id|not found|no matching|does not exist|couldn't find|not active|already|"
+    r"has finished|has completed|for state of job",
+    re.IGNORECASE,
+)
+"""What queues say of jobs that they do not know, or no more."""
+
+
+def ask(argv: Sequence[str], *, stdin: Path | None = None, some_gone: bool = False) -> str:
     """Run a command of the queue and return what it says.
 
     Parameters
@@ -25,8 +34,8 @@ def ask(argv: Sequence[str], *, stdin: Path | None = None, codes: Sequence[int] 
         The command; no shell between.
     stdin
         A file that is its standard input; ``None``: it has none.
-    codes
-        The exit codes that mean that its answer counts.
+    some_gone
+        Whether its answer counts where it complains of nothing but jobs that it does not know.
 
     Raises
     ------
@@ -58,7 +67,8 @@ def ask(argv: Sequence[str], *, stdin: Path | None = None, codes: Sequence[int] 
             got=str(error),
             do="see whether its controller is up, then `daflow resume` the run: nothing is lost",
         ) from error
-    if answer.returncode not in codes:
+    complaints = answer.stderr.splitlines()
+    if answer.returncode and not (some_gone and all(GONE.search(line) for line in complaints)):
         raise refusal(argv, answer.stderr.strip() or answer.stdout.strip(), answer.returncode)
     return answer.stdout
 

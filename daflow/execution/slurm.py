@@ -103,8 +103,7 @@ class Slurm:
     def cancel(self, ids: Iterable[str]) -> None:
         """End jobs, wherever they stand; one that has ended already is fine."""
         for lot in in_lots(list(ids)):
-            # 1: some of them are not known any more.
-            ask(["scancel", *lot], codes=(0, 1))
+            ask(["scancel", *lot], some_gone=True)
 
 
 def _parsed(said: str) -> dict[str, JobState]:

@@ -196,6 +196,25 @@ def test_that_jobs_are_cancelled_by_one_command(fake, kind, command):
     assert fake.called == [f"{command} 17 18"]
 
 
+UNKNOWN_TO = [
+    ("slurm", "scancel", "scancel: error: Kill job error on job id 17: Invalid job id specified\n"),
+    ("pbs", "qdel", "qdel: Unknown Job Id 17.head\nqdel: Job has finished 18.head\n"),
+    ("lsf", "bkill", "Job <17>: No matching job found\nJob <18>: Job has already finished\n"),
+    ("sge", "qdel", 'denied: job "17" does not exist\n'),
+    ("htcondor", "condor_rm", "Couldn't find/remove all jobs in cluster 17\n"),
+]
+
+
+@pytest.mark.parametrize(("kind", "command", "error"), UNKNOWN_TO)
+def test_that_cancelling_what_has_ended_is_fine_and_a_refusal_is_not(fake, kind, command, error):
+    system = batch_system(kind)
+    fake.say(command, "", 1, error)
+    system.cancel(["17", "18"])
+    fake.say(command, "", 1, f"{error}permission denied for user me\n")
+    with pytest.raises(PoolError, match="permission denied"):
+        system.cancel(["17", "18"])
+
+
 def test_that_a_refusal_says_what_the_queue_said(fake, script):
     fake.say("sbatch", "", 1, "sbatch: error: invalid partition specified: nosuch\n")
     with pytest.raises(PoolError, match="invalid partition specified: nosuch") as error:
