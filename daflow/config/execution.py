@@ -2,64 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from daflow.config.section import Problem, Section, refuse
+from daflow.config.clusters import (
+    HtcondorExecution,
+    LsfExecution,
+    MoabExecution,
+    OarExecution,
+    PbsExecution,
+    QueueExecution,
+    SgeExecution,
+    SlurmExecution,
+)
+from daflow.config.external_models import FunctionName
+from daflow.config.section import InputPath
+from daflow.config.workers import LEAST_MEMORY, UNITS, Group, Memory, WorkersSection, bytes_of
 
-UNITS: Final = {
-    "B": 1,
-    **{f"{letter}B": 1000**power for power, letter in enumerate("kMGT", start=1)},
-    **{f"{letter}iB": 1024**power for power, letter in enumerate("KMGT", start=1)},
-}
-"""Units of memory, in bytes."""
-LEAST_MEMORY: Final = 100 * 1000**2
-"""Below this a worker cannot even start, bytes."""
-
-
-def bytes_of(memory: str) -> int | None:
-    """Return how many bytes a text such as ``2GB`` says; None: it says none."""
-    number = memory.rstrip("BikKMGT")
-    try:
-        return int(float(number) * UNITS[memory[len(number) :].strip()])
-    except (ValueError, KeyError, OverflowError):
-        return None
-
-
-def _an_amount_of_memory(memory: str) -> str:
-    amount = bytes_of(memory)
-    if amount is None:
-        refuse(
-            [Problem("", "not an amount of memory", repr(memory), f"a number and {', '.join(UNITS)}: 2GB")]
-        )
-    elif amount < LEAST_MEMORY:
-        refuse([Problem("", "too little for a worker to start", repr(memory), "at least 100MB")])
-    return memory
-
-
-Group = Annotated[
-    Literal["auto"] | Annotated[int, Field(ge=1)],
-    Field(
-        default="auto",
-        description="How many members or slices a worker gets at a time: short ones cost less together, for "
-        "they are sent, made durable and noted at once. auto: half a second's worth, by what the last ones "
-        "took, and one where they take longer; 1: one at a time. The numbers do not depend on it.",
-    ),
+__all__ = [
+    "LEAST_MEMORY",
+    "UNITS",
+    "AddressExecution",
+    "ExecutionSettings",
+    "Group",
+    "LocalExecution",
+    "PluginExecution",
+    "QueueExecution",
+    "bytes_of",
 ]
 
 
-class LocalExecution(Section):
+class LocalExecution(WorkersSection):
     """Worker processes on this machine."""
 
     kind: Literal["local"] = Field(default="local", description="Worker processes on this machine.")
     workers: int = Field(default=2, ge=1, description="How many processes.")
     threads: int = Field(default=1, ge=1, description="How many tasks each of them runs at once.")
-    memory: Annotated[str, AfterValidator(_an_amount_of_memory)] = Field(
+    memory: Memory = Field(
         default="2GB",
         description="The most that each process may use: a number and B, kB, MB, GB, MiB, GiB...",
     )
-    group: Group = "auto"
 
     @property
     def memory_bytes(self) -> int:
@@ -67,14 +51,44 @@ class LocalExecution(Section):
         return bytes_of(self.memory) or 0
 
 
-class AddressExecution(Section):
+class AddressExecution(WorkersSection):
     """The workers of a dask scheduler that already runs."""
 
     kind: Literal["address"] = Field(default="address", description="A dask scheduler that already runs.")
     address: str = Field(
         pattern=r"^(tcp|tls|ws|wss|ucx|inproc)://\S+$", description="Its address: tcp://host:8786."
     )
-    group: Group = "auto"
 
 
-ExecutionSettings = Annotated[LocalExecution | AddressExecution, Field(discriminator="kind")]
+class PluginExecution(WorkersSection):
+    """The workers of a cluster that a function of the user's, or of another package, makes."""
+
+    kind: Literal["plugin"] = Field(
+        default="plugin", description="A cluster that a function makes: Kubernetes, dask-gateway, one's own."
+    )
+    cluster: FunctionName = Field(
+        description="'module:function' (or a class) that is called with 'arguments' and returns a "
+        "distributed.deploy.Cluster, such as dask_kubernetes.operator:KubeCluster. It is closed with the run."
+    )
+    arguments: dict[str, Any] = Field(default_factory=dict, description="Passed to it as keywords.")
+    workers: int | None = Field(
+        default=None,
+        ge=1,
+        description="How many workers it is asked for by its scale(); null: those that the function starts.",
+    )
+    folder: InputPath = Field(default=Path(), description="Where the module is looked for first.")
+
+
+ExecutionSettings = Annotated[
+    LocalExecution
+    | AddressExecution
+    | SlurmExecution
+    | PbsExecution
+    | LsfExecution
+    | SgeExecution
+    | OarExecution
+    | HtcondorExecution
+    | MoabExecution
+    | PluginExecution,
+    Field(discriminator="kind"),
+]

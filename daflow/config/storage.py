@@ -7,7 +7,8 @@ from typing import Annotated, Final, Literal, Self
 import numpy as np
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from daflow.config.section import InputPath, Problem, Section, kind_of_value, refuse
+from daflow.config.object_stores import ObjectStoreOptions, StoragePlace
+from daflow.config.section import Problem, Section, kind_of_value, refuse
 
 LARGEST_SLAB: Final = 100 * 2**20
 """Bytes of a slice of all members in memory, in the type that is stored."""
@@ -26,9 +27,13 @@ BLOCK: Final = 2**10
 class StorageSettings(Section):
     """The run's arrays."""
 
-    path: InputPath | None = Field(
+    path: StoragePlace | None = Field(
         default=None,
-        description="The folder of the arrays, on a disk that all workers see; null: in the run's.",
+        description="The folder of the arrays, on a disk that all workers see; or a prefix of their own in a "
+        "bucket: s3://bucket/prefix, gs://..., az://container/prefix; null: in the run's.",
+    )
+    options: ObjectStoreOptions | None = Field(
+        default=None, description="How the object store is reached, if it is not by its defaults."
     )
     slice_size: Annotated[
         Annotated[Literal["auto"], Tag("word")] | Annotated[int, Field(ge=1), Tag("number")],
@@ -51,6 +56,13 @@ class StorageSettings(Section):
         default="none",
         description="A file a chunk, or one for all chunks that a task writes (aligned): fewer, but slower.",
     )
+
+    @model_validator(mode="after")
+    def _options_of_an_object_store(self) -> Self:
+        if self.options is not None and not isinstance(self.path, str):
+            what = "a folder has none: they are for an object store"
+            refuse([Problem("options", what, allowed="path: s3://bucket/prefix, gs://... or az://...")])
+        return self
 
     @model_validator(mode="after")
     def _codec_takes_the_chunk(self) -> Self:

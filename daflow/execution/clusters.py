@@ -11,7 +11,7 @@ from typing import Any, Final
 import dask
 from distributed import Client, LocalCluster
 
-from daflow.config.execution import AddressExecution, LocalExecution
+from daflow.config.execution import AddressExecution, ExecutionSettings, LocalExecution
 from daflow.errors import PoolError
 from daflow.execution.crews import Crew, Unattended
 
@@ -41,7 +41,7 @@ STARTS: Final = 3
 
 
 @contextmanager
-def connect(execution: LocalExecution | AddressExecution, scratch: Path) -> Iterator[Crew]:
+def connect(execution: ExecutionSettings, scratch: Path) -> Iterator[Crew]:
     """Return the workers that a workflow asks for; a cluster started here ends with it.
 
     Parameters
@@ -60,9 +60,11 @@ def connect(execution: LocalExecution | AddressExecution, scratch: Path) -> Iter
         if isinstance(execution, LocalExecution):
             with _local(execution, scratch) as client:
                 yield Unattended(client)
-        else:
+        elif isinstance(execution, AddressExecution):
             with _existing(execution) as client:
                 yield Unattended(client)
+        else:
+            raise PoolError(f"execution.kind: {execution.kind} cannot be called together by this version")
 
 
 @contextmanager

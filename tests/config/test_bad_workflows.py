@@ -241,7 +241,7 @@ BAD: list[tuple[str, str, str, list[str]]] = [
         ["for 'W'"],
     ),
     ("  kind: distance", "", "localization.kind", ["missing", "distance, index, none"]),
-    ("seed: 7", "execution: {workers: 2}", "execution.kind", ["missing", "address, local"]),
+    ("seed: 7", "execution: {workers: 2}", "execution.kind", ["missing", "address, htcondor, local"]),
     ("seed: 7", "execution: {kind: local, workers: 0}", "execution.workers", ["at least 1"]),
     ("seed: 7", "execution: {kind: local, memory: 2 gigs}", "execution.memory", ["2GB"]),
     ("seed: 7", "execution: {kind: local, memory: 2kB}", "execution.memory", ["at least 100MB"]),
