@@ -4,7 +4,8 @@ With predicted anomalies Z (n_members, n_obs), over :math:`\sqrt{n_{members} - 1
 the mean, all in units of the observation errors, everything follows from :math:`Z Z^T`, :math:`Z d` and
 :math:`d^T d`, which add up over the blocks: cost n_obs n_members^2, memory n_members^2 and a block. Where
 errors share patterns a QR factorization is carried along instead (Demmel, Grigori, Hoemmen & Langou, 2012,
-SIAM J. Sci. Comput. 34, A206): sums would lose what a strong pattern leaves.
+SIAM J. Sci. Comput. 34, A206): sums would lose what a strong pattern leaves. Where observations are fewer
+than members, :math:`Z^T Z` does as well: nothing is as large as the square of the members.
 """
 
 from __future__ import annotations
@@ -68,9 +69,12 @@ def innovation_figures(
     """
     observed = finite_array("values", values, (obs_error.n_obs,))
     source = BlockedObservations(n_members, obs_error, predicted, _nobody)
+    rows_of = _rows_by_triangle if source.n_patterns else _rows_of_few
     with np.errstate(over="ignore", invalid="ignore"):
-        products = (_by_triangle if source.n_patterns else _by_sums)(source, observed)
-    return _figures(still_finite(products), n_members, obs_error.n_obs)
+        if obs_error.n_obs < n_members:
+            return _of_rows(still_finite(rows_of(source, observed)), n_members)
+        products = _by_triangle(source, observed) if source.n_patterns else _by_sums(source, observed)
+    return _of_products(still_finite(products), n_members, obs_error.n_obs)
 
 
 def _nobody() -> Perturb:
@@ -89,14 +93,25 @@ def _by_sums(source: BlockedObservations, observed: FloatArray) -> FloatArray:
 
 def _by_triangle(source: BlockedObservations, observed: FloatArray) -> FloatArray:
     """Return the same where blocks share errors."""
+    rows = _rows_by_triangle(source, observed)
+    return np.asarray(rows @ rows.T)
+
+
+def _rows_by_triangle(source: BlockedObservations, observed: FloatArray) -> FloatArray:
+    """Return anomalies and innovation in units of the errors, rotated into few observations."""
     n, patterns = source.n_members + 1, source.obs_error.patterns
     triangle = np.empty((0, n + source.n_patterns))
     for where, part, predicted in source.predictions():
         rows = np.concatenate([_rows(predicted, observed[where]), patterns[where].T])
         triangle = extended_triangle(triangle, part.whiten(rows))
     few = still_finite(triangle.T)
-    rows = LowRankPlusDiagonalCovariance(few[n:].T, np.ones(few.shape[1])).whiten(few[:n])
-    return np.asarray(rows @ rows.T)
+    return LowRankPlusDiagonalCovariance(few[n:].T, np.ones(few.shape[1])).whiten(few[:n])
+
+
+def _rows_of_few(source: BlockedObservations, observed: FloatArray) -> FloatArray:
+    """Return anomalies and innovation in units of the errors (n_members + 1, n_obs)."""
+    read = source.predictions()
+    return np.hstack([part.whiten(_rows(some, observed[where])) for where, part, some in read])
 
 
 def _rows(predicted: FloatArray, observed: FloatArray) -> FloatArray:
@@ -110,12 +125,29 @@ def _rows(predicted: FloatArray, observed: FloatArray) -> FloatArray:
     return rows
 
 
-def _figures(products: FloatArray, n_members: int, n_obs: int) -> InnovationFigures:
+def _of_products(products: FloatArray, n_members: int, n_obs: int) -> InnovationFigures:
+    """Return the figures by the members' space."""
     gram = products[:-1, :-1] / (n_members - 1)
     strengths, members = np.linalg.eigh(gram)
-    strengths = np.maximum(strengths, 0.0)
     along = members.T @ products[:-1, -1] / np.sqrt(n_members - 1)
-    square, widened = float(products[-1, -1]), (n_members + 1) / n_members
+    return _figures(gram, np.maximum(strengths, 0.0), along, float(products[-1, -1]), (n_members, n_obs))
+
+
+def _of_rows(rows: FloatArray, n_members: int) -> InnovationFigures:
+    """Return the figures by the space of the observations, where these are fewer than members."""
+    gram = rows[:-1].T @ rows[:-1] / (n_members - 1)
+    strengths, directions = np.linalg.eigh(gram)
+    strengths = np.maximum(strengths, 0.0)
+    along = np.sqrt(strengths) * (directions.T @ rows[-1])
+    return _figures(gram, strengths, along, float(rows[-1] @ rows[-1]), (n_members, rows.shape[1]))
+
+
+def _figures(
+    gram: FloatArray, strengths: FloatArray, along: FloatArray, square: float, shape: tuple[int, int]
+) -> InnovationFigures:
+    """Return the figures from the squared singular values of Z, and Z d along its modes."""
+    n_members, n_obs = shape
+    widened = (n_members + 1) / n_members
     left = square - widened * float((along**2 / (1 + widened * strengths)).sum())
     rounding = n_members * np.finfo(np.float64).eps
     told = rounding * strengths[-1] <= HIDDEN

@@ -1,5 +1,7 @@
 """Figures by blocks against the plain formulas."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -159,3 +161,15 @@ def test_that_predictions_that_cannot_be_used_are_refused(bad):
     predicted[1, 1] = bad
     with pytest.raises(DataError):
         innovation_figures(3, reader(predicted), np.ones(2), DiagonalCovariance(np.full(2, 1e-20)))
+
+
+@pytest.mark.parametrize("form", ["diagonal", "low_rank"])
+def test_that_many_members_and_few_observations_never_make_a_matrix_of_members(form):
+    n_members, n_obs, rng = 3_000, 10, np.random.default_rng(8)
+    predicted = rng.standard_normal((n_members, n_obs))
+    error = error_of(form, rng, n_obs)
+    tracemalloc.start()
+    innovation_figures(n_members, reader(predicted), np.zeros(n_obs), error)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < n_members**2 * 8 / 10
