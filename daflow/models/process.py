@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from daflow.errors import MemberLost, ModelFailed, ModelTimeout
+from daflow.models.orphans import MARK, end_orphans, end_orphans_once
 
 GRACE_SECONDS: Final = 5.0
 """What a command has between being asked to stop (SIGTERM) and being ended (SIGKILL)."""
+LOG_BYTES: Final = 1 << 20
+"""How much of each of a command's outputs is kept at its beginning, and as much at its end."""
 STDOUT: Final = "stdout.txt"
 STDERR: Final = "stderr.txt"
 RECORD: Final = "command.json"
@@ -49,53 +50,81 @@ def run_command(
 ) -> Ending:
     """Run a command in ``work_dir`` and wait for its end.
 
-    Its standard input is empty, its output goes to ``stdout.txt`` and ``stderr.txt`` in ``log_dir``. When it
-    ends, or takes longer than ``timeout`` seconds, or the calling process dies (even by SIGKILL), everything
-    that it started is ended too. Costs some 50 ms more than the command.
+    Its standard input is empty, its output goes to ``stdout.txt`` and ``stderr.txt`` in ``log_dir``: of each
+    the first and the last `LOG_BYTES`, and between them how many were left out. When it ends, or takes longer
+    than ``timeout`` seconds, or the calling process dies (even by SIGKILL), everything that it started is
+    ended too. Costs some 50 ms more than the command.
 
     Raises
     ------
-    daflow.errors.ModelFailed
-        The launcher that watches the command was itself ended.
+    daflow.errors.MemberLost
+        The launcher that watches the command was itself ended, or the machine has no room for one.
     """
-    record = log_dir / RECORD
+    end_orphans_once()
     order = {
         "argv": list(argv),
         "work_dir": str(work_dir),
         "environment": dict(environment),
+        "mark": MARK,
         "timeout": timeout,
         "grace": GRACE_SECONDS,
-        "record": str(record),
+        "record": str(log_dir / RECORD),
+        "logs": [str(log_dir / STDOUT), str(log_dir / STDERR)],
+        "log_bytes": LOG_BYTES,
     }
-    with (
-        (log_dir / STDOUT).open("wb") as stdout,
-        (log_dir / STDERR).open("wb") as stderr,
-        # -I -S: nothing of the user's environment or of site-packages is needed, and it starts twice as fast.
-        subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_LAUNCHER)],
-            stdin=subprocess.PIPE,
-            stdout=stdout,
-            stderr=stderr,
-            start_new_session=True,
-            bufsize=0,
-        ) as launcher,
-    ):
-        if launcher.stdin is not None:
-            launcher.stdin.write(json.dumps(order).encode() + b"\n")
-        # The pipe stays open while this waits: its end tells the launcher that this process is gone.
-        code = launcher.wait()
-    found = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    try:
+        code, told = _launched(order)
+    except OSError as problem:
+        raise MemberLost(
+            f"{argv[0]}: cannot be started here",
+            got=problem.strerror or problem,
+            do="see what ran out on this machine: processes, memory, open files",
+        ) from problem
+    found, words = _understood(told)
     if "ended_by" not in found:
-        # The command died with its launcher; what it had started in its group did not.
-        with suppress(ProcessLookupError, KeyError):
-            os.killpg(found["pid"], signal.SIGKILL)
-        raise ModelFailed(
-            f"{argv[0]}: the launcher that watches it was ended (exit code {code})" + tail_of(log_dir),
+        # The command died with its launcher; what it had started did not.
+        end_orphans()
+        raise MemberLost(
+            f"{argv[0]}: the launcher that watches it was ended (exit code {code})"
+            + "".join(f"\n  launcher: {word}" for word in words[-_TAIL_LINES:])
+            + tail_of(log_dir),
             do="look for what killed it: memory limit, batch system, an operator",
         )
     return Ending(
         found["exit_code"], found["signal"], found["ended_by"], found["seconds"], found["cpu_seconds"]
     )
+
+
+def _launched(order: Mapping[str, Any]) -> tuple[int, bytes]:
+    """Let a launcher carry out an order; return its exit code and what it said."""
+    with subprocess.Popen(
+        # -I -S: nothing of the user's environment or of site-packages is needed, and it starts twice as fast.
+        [sys.executable, "-I", "-S", str(_LAUNCHER)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        bufsize=0,
+    ) as launcher:
+        told = b""
+        if launcher.stdin is not None and launcher.stdout is not None:
+            with suppress(BrokenPipeError):
+                launcher.stdin.write(json.dumps(order).encode() + b"\n")
+            # That pipe stays open while this waits: its end tells the launcher that this process is gone.
+            told = launcher.stdout.read()
+        return launcher.wait(), told
+
+
+def _understood(told: bytes) -> tuple[dict[str, Any], list[str]]:
+    """Tell apart what a launcher found and other words of its own."""
+    found: dict[str, Any] = {}
+    words = []
+    for line in told.decode(errors="replace").splitlines():
+        try:
+            found |= json.loads(line)
+        except (ValueError, TypeError):
+            words.append(line)
+    return found, words
 
 
 FROM_OUTSIDE: Final = frozenset({"SIGKILL", "SIGTERM", "SIGXCPU"})

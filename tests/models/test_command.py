@@ -285,7 +285,8 @@ def test_that_a_killed_launcher_takes_the_program_and_its_group_along(member):
 
     thread = threading.Thread(target=kill)
     thread.start()
-    with pytest.raises(ModelFailed, match="the launcher that watches it was ended"):
+    # The run goes on elsewhere: a memory limit or an operator took the launcher, the model said nothing.
+    with pytest.raises(MemberLost, match="the launcher that watches it was ended"):
         Command(settings("sh", "-c", "sleep 60 & echo $$ $! > pid; wait")).forecast(given)
     thread.join()
     assert all(gone(pid) for pid in seen)

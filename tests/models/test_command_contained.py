@@ -1,0 +1,219 @@
+"""Programs that misbehave: that talk without end, leave daemons, fill the disk, lose their watcher."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from daflow.config.external_models import CommandSettings
+from daflow.errors import MemberLost, ModelFailed, ModelTimeout
+from daflow.models import orphans, process
+from daflow.models.command import Command
+from daflow.ports import MemberInput
+
+SAVE = f"{sys.executable} -I -c \"import numpy as np; np.save('out.npy', [1., 2., 3.])\""
+DAEMON = "import os, signal, time\n" + "".join(
+    f"signal.signal(signal.{name}, signal.SIG_IGN)\n" for name in ("SIGTERM", "SIGHUP", "SIGINT")
+)
+DAEMON += """
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        open("daemon", "w").write(str(os.getpid()))
+        time.sleep(60)
+    os._exit(0)
+while not (os.path.exists("daemon") and open("daemon").read()):
+    time.sleep(0.01)
+"""
+"""A child of a child in a session of its own, deaf to what asks it to go: as MPI starts its own."""
+
+
+@pytest.fixture
+def given(tmp_path):
+    for kind in ("work", "logs"):
+        (tmp_path / kind).mkdir()
+    observations = {"name": np.array(["a", "b", "c"])}
+    return MemberInput(0, 1, {}, observations, 40, tmp_path / "work", tmp_path / "logs")
+
+
+def shell(script, **more):
+    more = {"output": {"kind": "npy", "file": "out.npy"}, "keep": "always"} | more
+    return Command(CommandSettings.model_validate({"command": ["sh", "-c", script]} | more))
+
+
+def with_daemon(script, given, **more):
+    (given.work_dir / "daemon.py").write_text(DAEMON)
+    return shell(f"{sys.executable} -I -S daemon.py; {script}", **more)
+
+
+def pid_in(path):
+    for _ in range(1000):
+        if path.is_file() and (text := path.read_text().strip()):
+            return int(text)
+        time.sleep(0.01)
+    pytest.fail(f"{path} was not written")
+
+
+def gone(pid):
+    for _ in range(500):
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def record_of(given):
+    return json.loads((given.log_dir / "command.json").read_text())
+
+
+def test_that_an_endless_log_keeps_its_head_and_its_tail(given, monkeypatch):
+    monkeypatch.setattr(process, "LOG_BYTES", 10_000)
+    script = "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done; echo the last word"
+    shell(f"{script}; echo little >&2; {SAVE}").forecast(given)
+    said = (given.log_dir / "stdout.txt").read_text()
+    whole = "".join(f"line {i}\n" for i in range(20000)) + "the last word\n"
+    n_gone = record_of(given)["log_bytes_left_out"]
+    assert len(whole) == 20_000 + n_gone
+    assert said == f"{whole[:10_000]}\n[... {n_gone} bytes left out ...]\n{whole[-10_000:]}"
+    assert (given.log_dir / "stderr.txt").read_text() == "little\n"
+
+
+@pytest.mark.parametrize("n_bytes", [0, 1, 9_999, 10_000, 10_001, 20_000, 20_001, 30_001])
+def test_that_a_log_is_whole_up_to_twice_the_limit(given, monkeypatch, n_bytes):
+    monkeypatch.setattr(process, "LOG_BYTES", 10_000)
+    (given.work_dir / "words").write_bytes(whole := bytes(np.arange(n_bytes, dtype=np.uint8)))
+    shell(f"cat words; {SAVE}").forecast(given)
+    said = (given.log_dir / "stdout.txt").read_bytes()
+    n_gone = max(n_bytes - 20_000, 0)
+    assert record_of(given)["log_bytes_left_out"] == n_gone
+    if n_gone:
+        assert said.startswith(whole[:10_000])
+        assert said.endswith(whole[-10_000:])
+    else:
+        assert said == whole
+
+
+def test_that_a_program_that_never_stops_talking_is_timed_all_the_same(given, monkeypatch):
+    monkeypatch.setattr(process, "LOG_BYTES", 10_000)
+    monkeypatch.setattr(process, "GRACE_SECONDS", 0.2)
+    with pytest.raises(ModelTimeout, match=r"stderr\.txt: y"):
+        shell("trap '' TERM; yes & yes >&2", timeout=0.5).forecast(given)
+    assert sum(path.stat().st_size for path in given.log_dir.iterdir()) < 50_000
+
+
+def test_that_what_was_said_last_is_there_before_the_program_ends(given, monkeypatch):
+    monkeypatch.setattr(process, "LOG_BYTES", 1000)
+    script = "yes | head -c 5000; echo now; sleep 2.2; echo; sleep 0.2; cp $LOGS/stdout.txt copy"
+    shell(f"{script}; {SAVE}", environment={"LOGS": "{log_dir}"}).forecast(given)
+    assert "now" in (given.work_dir / "copy").read_text()
+
+
+def test_that_a_daemon_in_a_session_of_its_own_does_not_outlive_its_program(given):
+    with_daemon(SAVE, given).forecast(given)
+    assert gone(pid_in(given.work_dir / "daemon"))
+    assert record_of(given)["left_behind"] >= 1
+
+
+def test_that_a_daemon_does_not_outlive_a_timeout(given, monkeypatch):
+    monkeypatch.setattr(process, "GRACE_SECONDS", 0.1)
+    with pytest.raises(ModelTimeout):
+        with_daemon("sleep 60", given, timeout=1.0).forecast(given)
+    assert gone(pid_in(given.work_dir / "daemon"))
+
+
+def launcher_of(given):
+    pid = pid_in(given.work_dir / "pid")
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_that_a_daemon_does_not_outlive_a_launcher_that_was_killed(given):
+    def kill():
+        os.kill(launcher_of(given), signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    with pytest.raises(MemberLost, match="the launcher that watches it was ended"):
+        with_daemon("echo $$ > pid; sleep 60", given).forecast(given)
+    thread.join()
+    assert gone(pid_in(given.work_dir / "daemon"))
+
+
+WORKER = """
+import sys
+from pathlib import Path
+import numpy as np
+from daflow.config.external_models import CommandSettings
+from daflow.models.command import Command
+from daflow.ports import MemberInput
+
+work, logs = Path(sys.argv[1]), Path(sys.argv[2])
+Command(CommandSettings.model_validate({
+    "command": ["sh", "-c", sys.executable + " -I -S daemon.py; echo $$ > pid; sleep 60"],
+    "output": {"kind": "npy", "file": "out.npy"},
+})).forecast(MemberInput(0, 0, {}, {"name": np.array(["a"])}, 1, work, logs))
+"""
+
+
+def test_that_the_next_worker_ends_what_a_worker_killed_with_its_launcher_left(given):
+    (given.work_dir / "daemon.py").write_text(DAEMON)
+    folders = [str(given.work_dir), str(given.log_dir)]
+    with subprocess.Popen([sys.executable, "-c", WORKER, *folders]) as worker:
+        launcher = launcher_of(given)
+        # As a memory limit may: both at once, so that neither can end anything.
+        os.kill(launcher, signal.SIGSTOP)
+        worker.kill()
+        os.kill(launcher, signal.SIGKILL)
+    daemon = pid_in(given.work_dir / "daemon")
+    assert not gone_now(daemon)
+    # What others run meanwhile is none of its business.
+    with subprocess.Popen(["sleep", "60"]) as other:
+        assert orphans.end_orphans() >= 1
+        assert gone(daemon)
+        assert other.poll() is None
+        other.kill()
+
+
+def gone_now(pid):
+    return not Path(f"/proc/{pid}").exists()
+
+
+def test_that_the_command_of_a_living_launcher_is_no_orphan(given):
+    ended = []
+    model = shell(f"echo $$ > pid; sleep 0.5; {SAVE}")
+    thread = threading.Thread(target=lambda: ended.append(model.forecast(given)))
+    thread.start()
+    pid_in(given.work_dir / "pid")
+    orphans.end_orphans()
+    thread.join()
+    assert ended[0].tolist() == [1.0, 2.0, 3.0]
+
+
+def test_that_logs_that_cannot_be_written_do_not_end_the_program(given):
+    # As where the disk is full: it is the program's own files that count.
+    for name in ("stdout.txt", "stderr.txt", "command.json"):
+        (given.log_dir / name).mkdir()
+    model = shell(f"echo hello; {SAVE}")
+    assert model.forecast(given).tolist() == [1.0, 2.0, 3.0]
+    with pytest.raises(ModelFailed, match="exit code 4"):
+        shell("yes | head -c 3000000; exit 4").forecast(given)
+
+
+def test_that_a_machine_without_room_for_a_process_loses_the_member(given, monkeypatch):
+    def refused(*_, **__):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(process.subprocess, "Popen", refused)
+    with pytest.raises(MemberLost, match=r"cannot be started here\n(.|\n)*temporarily unavailable"):
+        shell("true").forecast(given)
