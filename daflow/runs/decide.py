@@ -10,6 +10,7 @@ from daflow.errors import EnsembleError, RunError, StoreError
 from daflow.names import Phase, Status
 from daflow.records import Outcome, Task
 from daflow.runs.facts import Progress, Stage
+from daflow.runs.policy import Policy
 
 MEMBER_PHASES = frozenset({Phase.PRIOR, Phase.FORECAST})
 """Phases with a task a member: one that cannot be had is left behind. Elsewhere it ends the run."""
@@ -17,6 +18,10 @@ SLICE_PHASES = frozenset({Phase.COORDINATES, Phase.SURVEY, Phase.UPDATE, Phase.S
 """Phases with a task a slice."""
 BEFORE_ANALYSIS = frozenset({Phase.COORDINATES, Phase.TRUTH, Phase.PRIOR, Phase.FORECAST})
 """Phases of a step that the settings of its analysis do not touch."""
+
+LAID_DOWN = frozenset({"interrupted", "walltime"})
+"""Kinds of stops that are nobody's fault."""
+GO_ON = "`daflow resume {}` goes on from here: nothing that was done is lost"
 
 
 @dataclass(frozen=True)
@@ -98,24 +103,6 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Policy:
-    """What follows when something fails."""
-
-    retries: int = 2
-    """How often a task is tried again within a session."""
-    retried: frozenset[Status] = frozenset({Status.LOST, Status.INVALID})
-    """The ends after which a member is tried again."""
-    min_members: int = 2
-    """With fewer, the run stops."""
-    stop_on_failure: bool = False
-    """Whether the first member that cannot be had stops the run."""
-
-    def gives_up(self, outcomes: list[Outcome]) -> bool:
-        """Say whether these ends of one task are final."""
-        return bool(outcomes) and (outcomes[-1].status not in self.retried or len(outcomes) > self.retries)
-
-
-@dataclass(frozen=True)
 class Dispatch:
     """Run these tasks, and those that are already out, before asking again."""
 
@@ -136,7 +123,8 @@ class Stop:
     """There is nothing more to do, or no way on."""
 
     kind: str
-    """``finished``, ``analysed``, ``too few members``, ``member failed``, ``task failed`` or ``blocked``."""
+    """``finished``, ``analysed``, ``too few members``, ``member failed``, ``task failed``, ``blocked``; or how
+    its driver was made to lay it down: ``interrupted``, ``walltime``."""
     reason: str
     resumable: bool
 
@@ -155,6 +143,8 @@ class Stop:
         if self.kind in {"finished", "analysed"}:
             return
         errors = {"too few members": EnsembleError, "member failed": EnsembleError, "blocked": StoreError}
+        if self.kind in LAID_DOWN:
+            raise RunError(f"the run in {where} was laid down: {self.reason}", do=GO_ON.format(where))
         do = (
             f"mend the cause, then `daflow resume {where}` (with --retry-failed to try members again)"
             if self.resumable

@@ -13,6 +13,7 @@ from daflow.runs.agenda import Agenda
 from daflow.runs.decide import Close, Plan, Policy, Stop
 from daflow.runs.facts import Fact, Progress
 from daflow.runs.groups import AT_ONCE, Pace, group_size, groups_ahead, worth_sending
+from daflow.runs.halting import Halt
 from daflow.runs.journal import Journal
 
 POLL_SECONDS = 1.0
@@ -20,6 +21,11 @@ POLL_SECONDS = 1.0
 
 Workers = Callable[[], AbstractContextManager[Pool]]
 """Calls workers together, for as long as the context is open."""
+
+
+def go_on() -> Halt | None:
+    """Return that nobody wants the run laid down."""
+    return None
 
 
 @dataclass
@@ -41,6 +47,8 @@ class Driver:
         Called with every new fact and where the run stands then: progress bars, tests.
     group
         How many tasks are sent together; ``None``: what is best by what the last ones took.
+    halt
+        Asked every second or so whether the run is to be laid down before it has come to its end.
     """
 
     plan: Plan
@@ -51,8 +59,10 @@ class Driver:
     progress: Progress
     watch: Callable[[Fact, Progress], None]
     group: int | None = None
+    halt: Callable[[], Halt | None] = go_on
     _pace: Pace = field(default_factory=Pace)
     _n_back: int = 0
+    _halting: Halt | None = None
     _agenda: Agenda = field(init=False)
 
     def run(self) -> Stop:
@@ -70,6 +80,9 @@ class Driver:
             return stop
         with self.workers() as pool:
             while stop is None:
+                self._halting = self.halt()
+                if self._halting is not None and not (self._halting.drain and pool.n_out):
+                    return self._lay_down(self._halting.stop)
                 self._fill(pool)
                 self._collect(pool)
                 stop = self._settle()
@@ -94,15 +107,17 @@ class Driver:
                 case Close():
                     self._close(decision)
                 case Stop():
-                    stopped = facts.stopped(decision.kind, decision.reason, resumable=decision.resumable)
-                    self._note([stopped])
-                    return decision
+                    return self._lay_down(decision)
         return None
+
+    def _lay_down(self, stop: Stop) -> Stop:
+        self._note([facts.stopped(stop.kind, stop.reason, resumable=stop.resumable)])
+        return stop
 
     def _fill(self, pool: Pool) -> None:
         """Send what waits, until every worker has as much as it should."""
         agenda, phase = self._agenda, self._agenda.phase
-        if phase is None or not agenda.n_waiting:
+        if phase is None or not agenda.n_waiting or self._halting is not None:
             return
         slots, seconds, sending = pool.slots, self._pace.of(phase), False
         while agenda.n_waiting:
