@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from daflow.config.external_models import PLACEHOLDER_PATTERN, CommandSettings
-from daflow.errors import ConfigError, MemberError, StoreError
+from daflow.errors import ConfigError, MemberError, MemberLost, ModelFailed, StoreError
 from daflow.models.attempt_directory import attempt_directory
 from daflow.models.input_files import prepare_input_file
 from daflow.models.process import check_ending, run_command
@@ -18,7 +20,11 @@ from daflow.models.user_functions import table_of_observables
 from daflow.ports import FloatArray, MemberInput, ObservationTable
 
 FULL_DISK_BYTES: Final = 1 << 20
-"""With less free than this, a member that failed is not to blame."""
+"""With less free than this, a member that failed is not to blame, unless it holds `OWN_SHARE` of the disk."""
+OWN_SHARE: Final = 0.25
+"""A member whose own directory holds more of the whole disk has filled it itself: more would not fit."""
+ROOM_SECONDS: Final = 5.0
+"""How long a full disk may take to have room again, as when the member that filled it is removed."""
 
 
 class Command:
@@ -93,14 +99,45 @@ class Command:
 
 
 def _blame_a_full_disk(work_dir: Path, problem: MemberError) -> None:
-    # A program that finds the disk full fails, or cuts its output short, through no fault of the member.
-    free = shutil.disk_usage(work_dir).free
-    if free < FULL_DISK_BYTES:
-        raise StoreError(
-            f"{work_dir}: the disk is full, and the model failed there",
-            got=f"{free} bytes free; {problem.what}",
-            do="make room there, then resume",
+    """Raise what a failure on a full disk really is: the member's own, another's, or the disk's.
+
+    A program that finds the disk full fails, or cuts its output short. One that filled it itself would do so
+    again: it failed, and what it wrote is removed at once, whatever the settings keep. Where there is room
+    again a moment later it was another's doing: tried again. Else the disk is full: the run stops.
+    """
+    if _free(work_dir) >= FULL_DISK_BYTES:
+        return
+    own, total = _bytes_in(work_dir), shutil.disk_usage(work_dir).total
+    if own > OWN_SHARE * total:
+        shutil.rmtree(work_dir, ignore_errors=True)
+        raise ModelFailed(
+            f"it filled the disk; {problem.what}",
+            got=f"{own / 1e6:.1f} MB in its own directory, now removed, on a disk of {total / 1e6:.1f} MB",
+            do="let it write less, or run it on a larger disk",
         ) from problem
+    until = time.monotonic() + ROOM_SECONDS
+    while time.monotonic() < until:
+        if _free(work_dir) >= FULL_DISK_BYTES:
+            raise MemberLost(f"the disk was full for a moment; {problem.what}") from problem
+        time.sleep(0.1)
+    raise StoreError(
+        f"{work_dir}: the disk is full, and the model failed there",
+        got=f"{_free(work_dir)} bytes free, {own} in the member's own directory; {problem.what}",
+        do="make room there, then resume",
+    ) from problem
+
+
+def _free(place: Path) -> int:
+    return shutil.disk_usage(place).free
+
+
+def _bytes_in(folder: Path) -> int:
+    """Return what the files in a folder take up on the disk."""
+    found = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):
+            found += path.lstat().st_blocks * 512
+    return found
 
 
 def _places(settings: CommandSettings, given: MemberInput) -> Mapping[str, str]:

@@ -380,8 +380,26 @@ def test_that_a_place_that_cannot_be_written_is_no_fault_of_the_member(member, t
 
 def test_that_a_failure_on_a_full_disk_is_no_fault_of_the_member(member, monkeypatch):
     monkeypatch.setattr(command_module, "FULL_DISK_BYTES", 1 << 62)
+    monkeypatch.setattr(command_module, "ROOM_SECONDS", 0.2)
     with pytest.raises(StoreError, match="the disk is full"):
         Command(settings("false")).forecast(member())
+
+
+def test_that_a_member_on_a_disk_that_was_full_for_a_moment_is_tried_again(member, monkeypatch):
+    monkeypatch.setattr(command_module, "FULL_DISK_BYTES", 1 << 62)
+    free = iter([0, 0, 1 << 62])
+    monkeypatch.setattr(command_module, "_free", lambda place: next(free))
+    with pytest.raises(MemberLost, match=r"full for a moment; false: exit code 1"):
+        Command(settings("false")).forecast(member())
+
+
+def test_that_a_member_that_filled_the_disk_has_failed_and_is_removed(member, monkeypatch):
+    monkeypatch.setattr(command_module, "FULL_DISK_BYTES", 1 << 62)
+    monkeypatch.setattr(command_module, "OWN_SHARE", 0.0)
+    given = member()
+    with pytest.raises(ModelFailed, match=r"it filled the disk; sh: exit code 3(.|\n)*0\.1 MB in its own"):
+        Command(settings("sh", "-c", "head -c 100000 /dev/zero > big; sync; exit 3")).forecast(given)
+    assert not given.work_dir.exists()
 
 
 def test_that_a_target_is_written_once_and_inside_the_directory(tmp_path):
