@@ -13,6 +13,7 @@ from daflow.assemble.cycles import in_cycles, table_in_cycles
 from daflow.assemble.keys import stage_keys
 from daflow.assemble.methods import method_of, n_steps_of, surveys
 from daflow.assemble.quality import share_missing
+from daflow.assemble.storage_place import place_of
 from daflow.config.external_models import CommandSettings
 from daflow.config.observations import TwinObservations
 from daflow.config.parameters import (
@@ -22,6 +23,7 @@ from daflow.config.parameters import (
     ParameterSettings,
     TriangularTransform,
 )
+from daflow.config.policy import OnFailureSettings
 from daflow.config.priors import GaussianFieldPrior, NormalPrior
 from daflow.config.schema import Workflow
 from daflow.errors import ConfigError
@@ -46,7 +48,9 @@ from daflow.numerics.priors import transforms
 from daflow.numerics.priors.facies import Facies
 from daflow.ports import Model, Observations, ObservationTable
 from daflow.records import Cycle, Layout
-from daflow.runs.decide import Plan, Policy
+from daflow.runs.decide import Plan
+from daflow.runs.policy import Policy, retries_of
+from daflow.runs.stragglers import StragglerRule
 from daflow.storage import ZarrStore
 
 MODELS: Mapping[str, Callable[[Any], Model]] = {
@@ -139,18 +143,23 @@ def plan_of(workflow: Workflow, layout: Layout) -> Plan:
 def policy_of(workflow: Workflow) -> Policy:
     """Return what follows when something fails."""
     settings = workflow.policy
+    ends = {name: Status(name.replace("_", " ")) for name in OnFailureSettings.model_fields}
+    retries = settings.retries
+    cut = settings.stragglers
     return Policy(
-        settings.retries,
-        frozenset({Status.LOST, Status.INVALID}),
+        retries_of(
+            retries if isinstance(retries, int) else {e: getattr(retries, n) for n, e in ends.items()}
+        ),
         settings.min_members,
-        settings.on_failure == "stop",
+        frozenset(end for name, end in ends.items() if settings.consequence(name) == "stop"),
+        settings.node_failures,
+        None if cut is None else StragglerRule(cut.factor, 0.0 if cut.least == "min_members" else cut.least),
     )
 
 
 def store_of(workflow: Workflow, folder: Path, layout: Layout) -> ZarrStore:
     """Return the store of a run in this folder."""
-    root = folder / "ensemble.zarr" if workflow.storage.path is None else workflow.storage.path
-    return ZarrStore(root, folder / "receipts", layout)
+    return ZarrStore(place_of(workflow, folder), folder / "receipts", layout)
 
 
 def margins_of(parameter: ParameterSettings, dtype: str) -> Margins:

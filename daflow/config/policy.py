@@ -15,7 +15,7 @@ Consequence = Literal["drop", "stop"]
 
 
 class RetrySettings(Section):
-    """How many more attempts a member gets after the first, by how an attempt ended; each has a count of its own."""
+    """How many more attempts a member gets after the first: a count of its own for each end."""
 
     failed: Times = Field(
         default=0, description="After the model said no; the same input would end the same way."
@@ -27,8 +27,8 @@ class RetrySettings(Section):
     cancelled: Times = Field(default=0, description="After it was cut off by `stragglers`.")
     lost: Times = Field(
         default=10,
-        description="After its worker died. What would have ended any task (a job that was cancelled or out of "
-        "walltime, a node that went) is not counted, up to 100 times.",
+        description="After its worker died. What would have ended any task (a job that was cancelled or out "
+        "of walltime, a node that went) is not counted, up to 100 times.",
     )
 
 
@@ -49,16 +49,16 @@ class StragglerSettings(Section):
 
     factor: Annotated[float, Field(gt=1)] = Field(
         default=3.0,
-        description="A member is cut off that has run for so many times the median of those of its stage that "
-        "are done. No unit.",
+        description="A member is cut off that has run for so many times the median of those of its stage "
+        "that are done. No unit.",
     )
     least: Annotated[
         Annotated[Literal["min_members"], Tag("word")] | Annotated[float, Field(gt=0, le=1), Tag("number")],
         Discriminator(kind_of_value),
     ] = Field(
         default=0.75,
-        description="Which share of the stage's members is done before any is cut off; min_members: as many as "
-        "the run cannot do without. Fewer than min_members it never is.",
+        description="Which share of the stage's members is done before any is cut off; min_members: as "
+        "many as the run cannot do without, which it is never less than. No unit.",
     )
 
 
@@ -76,9 +76,9 @@ class PolicySettings(Section):
 
     retries: Retries = Field(
         default=2,
-        description="How many more attempts a member gets after the first. A number is for output that cannot "
-        "be used (and for lost workers, where it is above their 10); {failed: 0, invalid: 2, timed_out: 0, "
-        "cancelled: 0, lost: 10} says it end by end.",
+        description="How many more attempts a member gets after the first. A number is for output that "
+        "cannot be used (and for lost workers, where it is above their 10); {failed: 0, invalid: 2, "
+        "timed_out: 0, cancelled: 0, lost: 10} says it end by end.",
     )
     timeout: Positive | None = Field(
         default=None, description="Seconds that one forecast of a member may take; null: any."
@@ -86,13 +86,13 @@ class PolicySettings(Section):
     min_members: int = Field(default=2, ge=2, description="With fewer members left the run stops.")
     on_failure: OnFailure = Field(
         default="drop",
-        description="When a member is given up: go on without it, or stop the run; {failed: drop, lost: stop} "
-        "says it end by end.",
+        description="When a member is given up: go on without it, or stop the run; {failed: drop, lost: "
+        "stop} says it end by end.",
     )
     node_failures: Annotated[int, Field(ge=2)] | None = Field(
         default=3,
-        description="A node is put aside where so many different members have ended badly, while elsewhere they "
-        "do well beyond chance; what befell them there is not held against them. null: never.",
+        description="A node is put aside where so many different members have ended badly, while elsewhere "
+        "they do better than by chance; what befell them there is not held against them. null: never.",
     )
     stragglers: StragglerSettings | None = Field(
         default=None, description="Members that hang or crawl are cut off; null: they are waited for."
@@ -115,7 +115,7 @@ class PolicySettings(Section):
 
     @model_validator(mode="after")
     def _can_be_kept_to(self) -> Self:
-        refuse([*of_missing(self.missing_predictions, self.consequence("invalid")), *self._of_stragglers()])
+        refuse([*of_missing(self.missing_predictions, self.consequence("failed")), *self._of_stragglers()])
         return self
 
     def _of_stragglers(self) -> Iterator[Problem]:

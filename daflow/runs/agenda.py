@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from heapq import heapify, heappop, heappush
 from itertools import islice
 
@@ -13,14 +13,15 @@ from daflow.runs.decide import (
     Close,
     Dispatch,
     Plan,
-    Policy,
     Stop,
     fatal,
     finished,
+    least_members,
     stage_at_hand,
     survivors_of,
 )
 from daflow.runs.facts import Fact, Progress
+from daflow.runs.policy import Policy
 
 
 class Agenda:
@@ -50,6 +51,7 @@ class Agenda:
         self._open: set[int] = set()
         self._ready: set[int] = set()
         self._given_up: dict[int, Outcome] = {}
+        self._stopping: set[int] = set()
         self._queue: list[int] = []
         if self._stage is None:
             return
@@ -63,6 +65,10 @@ class Agenda:
     @property
     def _done(self) -> Collection[int]:
         return () if self._stage is None else self.progress.done.get(self._stage, ())
+
+    @property
+    def _dropped(self) -> Mapping[int, Outcome]:
+        return {} if self._stage is None else self.progress.dropped.get(self._stage, {})
 
     def take(self, fact: Fact) -> None:
         """Fold one fact in."""
@@ -80,11 +86,16 @@ class Agenda:
         self._open.discard(index)
         self._ready.discard(index)
         self._given_up.pop(index, None)
-        if stage is None or index in self._done:
+        self._stopping.discard(index)
+        if stage is None or (index in self._done and index not in self._dropped):
             return
-        failures = self.progress.failures.get(stage, {}).get(index, [])
-        if self._policy.gives_up(failures):
-            self._given_up[index] = failures[-1]
+        end = self._dropped.get(index)
+        if end is None:
+            end = self._policy.gives_up(self.progress.failures.get(stage, {}).get(index, ()))
+        if end is not None:
+            self._given_up[index] = end
+            if self._policy.stops(end):
+                self._stopping.add(index)
             return
         self._open.add(index)
         if index not in self._out_here:
@@ -145,14 +156,13 @@ class Agenda:
             return Stop("blocked", self.progress.blocked, resumable=True)
         if self._stage is None:
             return finished(self._plan)
-        if self._given_up and self._is_fatal():
-            return fatal(self._stage, self._members, self._given_up, self._policy)
+        least = least_members(self.progress, self._policy)
+        if self._given_up and self._is_fatal(least):
+            return fatal(self._stage, self._members, self._given_up, self._policy, least)
         if self._open:
             return None
-        return Close(self._stage, survivors_of(self._stage, self._members, self._done))
+        return Close(self._stage, survivors_of(self._stage, self._members, self._done, self._dropped))
 
-    def _is_fatal(self) -> bool:
+    def _is_fatal(self, least: int) -> bool:
         left = len(self._members) - len(self._given_up)
-        return (
-            self.phase not in MEMBER_PHASES or self._policy.stop_on_failure or left < self._policy.min_members
-        )
+        return self.phase not in MEMBER_PHASES or bool(self._stopping) or left < least

@@ -123,8 +123,8 @@ class Stop:
     """There is nothing more to do, or no way on."""
 
     kind: str
-    """``finished``, ``analysed``, ``too few members``, ``member failed``, ``task failed``, ``blocked``; or how
-    its driver was made to lay it down: ``interrupted``, ``walltime``."""
+    """``finished``, ``analysed``, ``too few members``, ``member failed``, ``task failed``, ``blocked``;
+    ``interrupted`` or ``walltime`` where its driver was made to lay it down."""
     reason: str
     resumable: bool
 
@@ -146,7 +146,8 @@ class Stop:
         if self.kind in LAID_DOWN:
             raise RunError(f"the run in {where} was laid down: {self.reason}", do=GO_ON.format(where))
         do = (
-            f"mend the cause, then `daflow resume {where}` (with --retry-failed to try members again)"
+            f"mend the cause, then `daflow resume {where}` (--retry failed, or a member's number, tries "
+            "members again; --min-members goes on with fewer)"
             if self.resumable
             else "change what causes it in the workflow file and run that in a new folder"
         )
@@ -164,22 +165,28 @@ def decide(
         return finished(plan)
     phase, step = stage
     indices = plan.indices(phase, members)
-    done = progress.done.get(stage, set())
-    failures = {
-        index: outcomes[-1]
+    done, dropped = progress.done.get(stage, set()), progress.dropped.get(stage, {})
+    given_up = {
+        index: end
         for index, outcomes in progress.failures.get(stage, {}).items()
-        if index in indices and index not in done and policy.gives_up(outcomes)
+        if index in indices and index not in done and (end := policy.gives_up(outcomes)) is not None
     }
-    if failures:
-        stop = fatal(stage, members, failures, policy)
+    given_up |= {index: outcome for index, outcome in dropped.items() if index in indices}
+    if given_up:
+        stop = fatal(stage, members, given_up, policy, least_members(progress, policy))
         if stop is not None:
             return stop
     out = {task.index for task in in_flight if (task.phase, task.step) == stage}
-    waiting = [i for i in indices if i not in done and i not in failures]
+    waiting = [i for i in indices if i not in done and i not in given_up]
     if waiting:
         tasks = (Task(phase, step, i, progress.next_attempt(stage, i)) for i in waiting if i not in out)
         return Dispatch(stage, tuple(tasks))
-    return Close(stage, survivors_of(stage, members, done))
+    return Close(stage, survivors_of(stage, members, done, dropped))
+
+
+def least_members(progress: Progress, policy: Policy) -> int:
+    """Return with how many members at least the run goes on."""
+    return policy.min_members if progress.min_members is None else progress.min_members
 
 
 def stage_at_hand(progress: Progress, plan: Plan) -> tuple[Stage | None, tuple[int, ...]]:
@@ -199,30 +206,42 @@ def finished(plan: Plan) -> Stop:
     return Stop("finished", "all steps are done", resumable=False)
 
 
-def survivors_of(stage: Stage, members: tuple[int, ...], done: Collection[int]) -> tuple[int, ...]:
-    """Return who goes on from a stage where this is done."""
-    return tuple(member for member in members if member in done) if stage[0] in MEMBER_PHASES else members
+def survivors_of(
+    stage: Stage, members: tuple[int, ...], done: Collection[int], dropped: Collection[int]
+) -> tuple[int, ...]:
+    """Return who goes on from a stage where these are done and these were dropped."""
+    if stage[0] not in MEMBER_PHASES:
+        return members
+    return tuple(member for member in members if member in done and member not in dropped)
 
 
 def fatal(
-    stage: Stage, members: tuple[int, ...], failures: Mapping[int, Outcome], policy: Policy
+    stage: Stage, members: tuple[int, ...], given_up: Mapping[int, Outcome], policy: Policy, least: int
 ) -> Stop | None:
-    """Return how the run stops because these tasks are given up; ``None``: it goes on without them."""
+    """Return how the run stops because these tasks are given up; ``None``: it goes on without them.
+
+    ``least`` is with how many members at least it goes on.
+    """
     phase, step = stage
-    first = failures[min(failures)]
-    named = f"{first.status}: {first.reason}"
+    first = min(given_up)
+    named = _named(given_up[first])
     if phase not in MEMBER_PHASES:
         # Lost: another session may have better luck. Failed: the same input would end the same way.
-        resumable = first.status == Status.LOST
-        return Stop("task failed", f"{phase} {min(failures)} of step {step} {named}", resumable=resumable)
-    if policy.stop_on_failure:
-        reason = f"member {min(failures)} of step {step} {named}; the policy is to stop"
+        resumable = given_up[first].status == Status.LOST
+        return Stop("task failed", f"{phase} {first} of step {step} {named}", resumable=resumable)
+    stopping = policy.first_stopping(given_up)
+    if stopping is not None:
+        reason = f"member {stopping} of step {step} {_named(given_up[stopping])}; the policy is to stop"
         return Stop("member failed", reason, resumable=True)
-    n_left = sum(member not in failures for member in members)
-    if n_left < policy.min_members:
+    n_left = sum(member not in given_up for member in members)
+    if n_left < least:
         reason = (
             f"{n_left} of {len(members)} members are left in the {phase} of step {step}, the policy asks for "
-            f"{policy.min_members}; the first, member {min(failures)}, {named}"
+            f"{least}; the first, member {first}, {named}"
         )
         return Stop("too few members", reason, resumable=True)
     return None
+
+
+def _named(end: Outcome) -> str:
+    return f"{end.status}: {end.reason}"

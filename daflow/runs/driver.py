@@ -10,11 +10,12 @@ from daflow.names import Phase, Status
 from daflow.ports import Pool, Store
 from daflow.runs import facts
 from daflow.runs.agenda import Agenda
-from daflow.runs.decide import Close, Plan, Policy, Stop
+from daflow.runs.decide import Close, Plan, Stop
 from daflow.runs.facts import Fact, Progress
 from daflow.runs.groups import AT_ONCE, Pace, group_size, groups_ahead, worth_sending
 from daflow.runs.halting import Halt
 from daflow.runs.journal import Journal
+from daflow.runs.policy import Policy
 
 POLL_SECONDS = 1.0
 """How long the loop waits for an outcome before it looks around."""

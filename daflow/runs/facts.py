@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from daflow.errors import JournalError
-from daflow.names import LAST, Phase, Status
+from daflow.names import BY_OPERATOR, LAST, Phase, Status
 from daflow.records import Outcome, Task
+from daflow.runs.orders import Orders
 
+NONE: Final = Orders()
 Fact = Mapping[str, Any]
 """One line of the journal: a JSON object with its kind under ``fact``."""
 
@@ -17,9 +19,24 @@ Stage = tuple[Phase, int]
 """A phase of a step."""
 
 
-def opened(who: Mapping[str, Any], *, retry_failed: bool = False) -> Fact:
-    """Return the fact that a driver took the run up."""
-    return {"fact": "opened", "retry_failed": retry_failed, **who}
+def opened(
+    who: Mapping[str, Any], *, retry_failed: bool = False, orders: Orders = NONE, at: Stage | None = None
+) -> Fact:
+    """Return the fact that a driver took the run up.
+
+    Parameters
+    ----------
+    who
+        Which process on which host, and when.
+    retry_failed
+        Whether members that failed in the stage that is not closed yet get new attempts, however they failed.
+    orders
+        What else was asked for.
+    at
+        The stage in which the members are dropped that are to be.
+    """
+    where = {} if at is None or not orders.drop else {"drop_at": list(at)}
+    return {"fact": "opened", "retry_failed": retry_failed, **orders.to_json(), **where, **who}
 
 
 def ended(outcome: Outcome) -> Fact:
@@ -79,6 +96,10 @@ class Progress:
     """Closed stage -> the members that go on."""
     bad_ends: list[Outcome] = field(default_factory=list)
     """Every attempt that did not end well, in the order they came home."""
+    dropped: dict[Stage, dict[int, Outcome]] = field(default_factory=dict)
+    """Stage -> member -> that the operator gave it up there."""
+    min_members: int | None = None
+    """With fewer members the present driver stops; ``None``: as its policy says."""
     sessions: int = 0
     """How many drivers have taken the run up."""
     blocked: str = ""
@@ -95,7 +116,7 @@ class Progress:
         """Fold one fact in; one that was seen before changes nothing."""
         match fact["fact"]:
             case "opened":
-                self._open(retry_failed=bool(fact["retry_failed"]))
+                self._open(fact)
             case "ended":
                 self._end(fact)
             case "closed":
@@ -127,17 +148,44 @@ class Progress:
         """Return the number of the next attempt."""
         return self.attempts.get(stage, {}).get(index, 0)
 
-    def _open(self, *, retry_failed: bool) -> None:
-        """Give what was lost new chances: a new driver may have better nodes; a model's own no stands."""
+    def _open(self, fact: Fact) -> None:
+        """Give what was lost new chances, for a new driver may have better nodes; and what is asked for."""
+        fact["retry_failed"]  # every version wrote it: a fact without is not whole
+        orders = Orders.from_json(fact)
         self.sessions += 1
         self.blocked, self.last_stop = "", None
-        self.avoided = {}
+        self.avoided, self.min_members = {}, orders.min_members
+        forgiven = orders.retry | {Status.LOST}
         for stage, by_index in self.failures.items():
             if stage in self.survivors:
                 continue
             for index, outcomes in by_index.items():
-                kept = [] if retry_failed else [o for o in outcomes if o.status != Status.LOST]
-                by_index[index] = kept
+                asked = index in orders.members
+                by_index[index] = [] if asked else [o for o in outcomes if o.status not in forgiven]
+        for stage, dropped in self.dropped.items():
+            back = dropped.keys() if Status.CANCELLED in orders.retry else dropped.keys() & orders.members
+            for index in () if stage in self.survivors else tuple(back):
+                del dropped[index]
+        if orders.drop:
+            phase, step = fact["drop_at"]
+            self._drop((Phase(phase), step), orders.drop, fact)
+
+    def _drop(self, stage: Stage, members: Iterable[int], fact: Fact) -> None:
+        if stage in self.survivors:
+            return
+        for member in sorted(members):
+            outcome = Outcome(
+                Task(*stage, member, self.next_attempt(stage, member)),
+                Status.CANCELLED,
+                host=str(fact.get("host", "")),
+                reason="dropped by the operator",
+                started=float(fact.get("time", 0.0)),
+                figures={BY_OPERATOR: 1.0},
+            )
+            self.seen.add(outcome.task)
+            self.attempts.setdefault(stage, {})[member] = outcome.task.attempt + 1
+            self.dropped.setdefault(stage, {})[member] = outcome
+            self.bad_ends.append(outcome)
 
     def _end(self, fact: Fact) -> None:
         # Nearly every fact is a good end, and of that nothing but the address is kept.

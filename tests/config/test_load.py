@@ -125,6 +125,8 @@ def test_that_the_resolved_workflow_spells_out_every_default(good: Path) -> None
         "timeout": None,
         "min_members": 2,
         "on_failure": "drop",
+        "node_failures": 3,
+        "stragglers": None,
         "missing_predictions": "invalid",
     }
 
@@ -176,6 +178,7 @@ methods = st.integers(1, 6).flatmap(
         }
     )
 )
+ends = st.sampled_from(["failed", "invalid", "timed_out", "cancelled", "lost"])
 workflows = st.fixed_dictionaries(
     {
         "name": st.text(st.characters(codec="utf-8"), min_size=1),
@@ -186,7 +189,14 @@ workflows = st.fixed_dictionaries(
         "model": st.just({"kind": "callable", "function": "model:forecast"}),
         "observations": st.just({"kind": "twin", "error": {"default": {"absolute": 1.0}}}),
         "method": methods,
-        "policy": st.fixed_dictionaries({"timeout": st.none() | positive, "retries": st.integers(0, 9)}),
+        "policy": st.fixed_dictionaries(
+            {
+                "timeout": st.none() | positive,
+                "retries": st.integers(0, 9) | st.dictionaries(ends, st.integers(0, 9)),
+                "on_failure": st.sampled_from(["drop", "stop"])
+                | st.dictionaries(ends, st.sampled_from(["drop", "stop"])),
+            }
+        ),
         "storage": st.fixed_dictionaries({"slice_size": st.just("auto") | st.integers(1, 10**9)}),
     }
 )

@@ -15,10 +15,10 @@ from daflow.names import TRUTH, Phase, Status
 from daflow.ports import Advanced
 from daflow.records import Outcome, Task
 from daflow.runs import facts
-from daflow.runs.decide import Policy
 from daflow.runs.driver import Driver
 from daflow.runs.facts import fold
 from daflow.runs.journal import Journal, read_journal
+from daflow.runs.policy import Policy
 from daflow.storage.memory import MemoryStore
 from tests.contracts.toy_cycles import (
     CYCLES,

@@ -9,12 +9,16 @@ from daflow.names import Phase, Status
 from daflow.records import Outcome, Task
 from daflow.runs import facts
 from daflow.runs.agenda import Agenda
-from daflow.runs.decide import Close, Dispatch, Plan, Policy, decide
+from daflow.runs.decide import Close, Dispatch, Plan, decide
 from daflow.runs.facts import Progress, fold
+from daflow.runs.policy import Policy, retries_of
 
 MEMBERS = (0, 1, 3, 4)
 PLAN = Plan(MEMBERS, n_steps=1, n_slices=3, twin=False, keys={})
-POLICIES = st.builds(Policy, st.integers(0, 2), min_members=st.integers(1, 4), stop_on_failure=st.booleans())
+ENDS = [Status.FAILED, Status.INVALID, Status.TIMED_OUT, Status.CANCELLED, Status.LOST]
+RETRIES = st.dictionaries(st.sampled_from(ENDS), st.integers(0, 2)).map(retries_of)
+STOP_ON = st.frozensets(st.sampled_from(ENDS), max_size=2)
+POLICIES = st.builds(Policy, RETRIES, min_members=st.integers(1, 4), stop_on=STOP_ON)
 MOVES = st.lists(
     st.tuples(
         st.sampled_from(
@@ -101,7 +105,7 @@ def looks_a_fact(n_members, monkeypatch):
     """Return how often policy and progress are asked while one outcome after the other is taken."""
     plan = Plan(tuple(range(n_members)), n_steps=1, n_slices=3, twin=False, keys={})
     progress = fold([facts.closed((Phase.COORDINATES, 0), plan.members)])
-    agenda = Agenda(progress, plan, Policy(retries=1))
+    agenda = Agenda(progress, plan, Policy(retries_of({Status.LOST: 1})))
     asked = Counter()
     gives_up = Policy.gives_up
     monkeypatch.setattr(Policy, "gives_up", lambda *a: (asked.update(["asked"]), gives_up(*a))[1])

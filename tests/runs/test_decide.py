@@ -8,10 +8,14 @@ from daflow.errors import EnsembleError, RunError, StoreError
 from daflow.names import Phase, Status
 from daflow.records import Outcome, Task
 from daflow.runs import facts
-from daflow.runs.decide import Close, Dispatch, Plan, Policy, Stop, decide
+from daflow.runs.decide import Close, Dispatch, Plan, Stop, decide
 from daflow.runs.facts import fold
+from daflow.runs.policy import Policy, retries_of
 
 MEMBERS = (0, 1, 2, 3)
+ENDS = [Status.FAILED, Status.INVALID, Status.TIMED_OUT, Status.CANCELLED, Status.LOST]
+RETRIES = st.dictionaries(st.sampled_from(ENDS), st.integers(0, 3)).map(retries_of)
+STOP_ON = st.frozensets(st.sampled_from(ENDS), max_size=2)
 PLAN = Plan(MEMBERS, n_steps=1, n_slices=2, twin=False, keys={})
 FORECAST = (Phase.FORECAST, 0)
 
@@ -143,31 +147,34 @@ def test_that_a_run_whose_stages_are_all_closed_is_finished():
 
 
 OK, FAILED, LOST, INVALID = Status.OK, Status.FAILED, Status.LOST, Status.INVALID
+TIMED_OUT, CANCELLED = Status.TIMED_OUT, Status.CANCELLED
 
 
 @pytest.mark.parametrize(
     ("ends", "retries", "again"),
     [
-        ([FAILED], 2, False),
-        ([LOST], 0, False),
-        ([LOST], 1, True),
-        ([LOST, LOST], 1, False),
-        ([INVALID, LOST], 2, True),
-        ([LOST, FAILED], 5, False),
-        ([INVALID, INVALID, INVALID], 2, False),
+        ([FAILED], {}, False),
+        ([TIMED_OUT], {}, False),
+        ([CANCELLED], {}, False),
+        ([FAILED], {FAILED: 1}, True),
+        ([TIMED_OUT, FAILED], {TIMED_OUT: 1, FAILED: 1}, True),
+        ([TIMED_OUT, TIMED_OUT], {TIMED_OUT: 1}, False),
+        ([CANCELLED], {CANCELLED: 1}, True),
+        ([LOST], {LOST: 0}, False),
+        ([LOST], {LOST: 1}, True),
+        ([LOST, LOST], {LOST: 1}, False),
+        ([INVALID, LOST, LOST, INVALID], {}, True),
+        ([INVALID, LOST, LOST, INVALID, INVALID], {}, False),
+        ([FAILED, LOST], {}, False),
+        ([LOST, FAILED], {}, False),
+        ([INVALID, INVALID, INVALID], {INVALID: 2}, False),
     ],
 )
-def test_that_what_may_end_otherwise_is_tried_again_as_often_as_allowed(ends, retries, again):
+def test_that_each_end_is_tried_again_as_often_as_is_allowed_for_it_alone(ends, retries, again):
     progress = at(FORECAST, *((1, status) for status in ends))
-    tasks = sent(decide(progress, PLAN, Policy(retries=retries)))
+    tasks = sent(decide(progress, PLAN, Policy(retries_of(retries))))
     assert ((1, len(ends)) in tasks) == again
     assert {index for index, _ in tasks} == ({0, 1, 2, 3} if again else {0, 2, 3})
-
-
-def test_that_a_policy_may_retry_failures_too():
-    policy = Policy(retried=frozenset({FAILED}))
-    assert (1, 1) in sent(decide(at(FORECAST, (1, FAILED)), PLAN, policy))
-    assert 1 not in {index for index, _ in sent(decide(at(FORECAST, (1, LOST)), PLAN, policy))}
 
 
 def test_that_a_stage_closes_with_those_that_came_through():
@@ -188,7 +195,7 @@ def test_that_too_few_members_stop_the_run_as_soon_as_it_is_sure():
 @pytest.mark.parametrize(("status", "resumable"), [(FAILED, False), (INVALID, False), (LOST, True)])
 @pytest.mark.parametrize("phase", [Phase.COORDINATES, Phase.PREPARE, Phase.UPDATE])
 def test_that_a_task_of_the_analysis_that_cannot_be_had_stops_the_run(phase, status, resumable):
-    stop = decide(at((phase, 0), (0, status)), PLAN, Policy(retries=0))
+    stop = decide(at((phase, 0), (0, status)), PLAN, Policy(retries_of({INVALID: 0, LOST: 0})))
     assert isinstance(stop, Stop)
     assert (stop.kind, stop.resumable) == ("task failed", resumable)
     assert f"{phase} 0 of step 0 {status}: because" in stop.reason
@@ -219,7 +226,7 @@ def test_that_a_finished_run_raises_nothing():
 @given(
     st.lists(st.tuples(st.sampled_from(MEMBERS), st.sampled_from(Status)), max_size=12),
     st.sets(st.sampled_from(MEMBERS)),
-    st.builds(Policy, st.integers(0, 3), min_members=st.integers(1, 4), stop_on_failure=st.booleans()),
+    st.builds(Policy, RETRIES, min_members=st.integers(1, 4), stop_on=STOP_ON),
 )
 def test_that_every_decision_is_about_what_is_not_settled_and_is_the_same_each_time(ends, out, policy):
     progress = at(FORECAST, *ends)

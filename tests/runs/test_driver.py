@@ -9,10 +9,11 @@ from daflow.execution.pools import InlinePool
 from daflow.names import Phase, Status
 from daflow.records import Outcome, Task
 from daflow.runs import facts
-from daflow.runs.decide import Plan, Policy
+from daflow.runs.decide import Plan
 from daflow.runs.driver import Driver
 from daflow.runs.facts import Progress, fold
 from daflow.runs.journal import Journal, read_journal
+from daflow.runs.policy import Policy, retries_of
 from daflow.storage.memory import MemoryStore
 from tests.contracts.toy_run import LAYOUT, N_MEMBERS, N_STEPS, TRUTH_FAILS, ToyRun, failing, plan
 
@@ -136,7 +137,7 @@ def test_that_a_member_that_fails_is_left_behind_and_the_others_go_on_as_if_it_h
 
 def test_that_an_invalid_output_is_tried_again_as_often_as_the_policy_says(run):
     run.fails = {(3, 0): OutputInvalid("cut short")}
-    assert drive(run, Policy(retries=2)).kind == "finished"
+    assert drive(run, Policy(retries_of(2))).kind == "finished"
     progress = fold(read_journal(run.folder / "journal.jsonl"))
     assert [(o.task.index, o.task.attempt) for o in progress.bad_ends] == [(3, 0), (3, 1), (3, 2)]
 
@@ -155,7 +156,7 @@ def test_that_too_few_members_stop_the_run_and_that_more_attempts_can_be_asked_f
 
 def test_that_a_policy_to_stop_stops_at_the_first_member_that_fails(run):
     run.fails = failing((1, 0))
-    stop = drive(run, Policy(stop_on_failure=True))
+    stop = drive(run, Policy(stop_on=frozenset({Status.FAILED})))
     assert (stop.kind, stop.resumable) == ("member failed", True)
     assert "member 1 of step 0 failed" in stop.reason
 

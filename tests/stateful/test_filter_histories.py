@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from daflow.errors import ModelFailed
 from daflow.names import Status
 from daflow.runs import facts
-from daflow.runs.decide import Policy
 from daflow.runs.driver import Driver
 from daflow.runs.facts import fold
 from daflow.runs.journal import Journal, read_journal
+from daflow.runs.policy import Policy, retries_of
 from daflow.storage.memory import MemoryStore
 from tests.contracts.toy_cycles import CYCLES, LAYOUT, N_MEMBERS, ToyFilter, plan
 from tests.stateful.test_histories import CALM_AFTER, EVENTS, MEMORY, ChaoticPool, DriverDied
 
-POLICY = Policy(retries=100, min_members=3)
+POLICY = Policy(retries_of(100), min_members=3)
 """No member is given up because its workers died."""
 RATES = st.fixed_dictionaries({event: st.sampled_from([0.0, 0.0, 0.02, 0.1, 0.3]) for event in EVENTS})
 PLACES = st.sets(st.tuples(st.integers(0, N_MEMBERS - 1), st.integers(0, len(CYCLES) - 1)), max_size=2)

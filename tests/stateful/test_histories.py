@@ -17,14 +17,15 @@ from daflow.execution.carry_out import carry_out_all
 from daflow.names import Phase, Status
 from daflow.records import Outcome
 from daflow.runs import facts
-from daflow.runs.decide import MEMBER_PHASES, Policy
+from daflow.runs.decide import MEMBER_PHASES
 from daflow.runs.driver import Driver
 from daflow.runs.facts import fold
 from daflow.runs.journal import Journal, read_journal
+from daflow.runs.policy import Policy, retries_of
 from tests.contracts.toy_run import N_MEMBERS, N_STEPS, ToyRun, plan
 
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - no secrets: syncs are free there
-POLICY = Policy(retries=1, min_members=3)
+POLICY = Policy(retries_of({Status.INVALID: 1, Status.LOST: 1}), min_members=3)
 CALM_AFTER = 8
 """Sessions after which nothing disturbs the run any more, so that it can end."""
 EVENTS = (

@@ -25,15 +25,16 @@ from daflow.names import Phase, Status
 from daflow.numerics.obs_error.covariance import DiagonalCovariance
 from daflow.numerics.observations.perturbations import Perturbations
 from daflow.runs import facts
-from daflow.runs.decide import Plan, Policy
+from daflow.runs.decide import Plan
 from daflow.runs.driver import Driver
 from daflow.runs.facts import fold
 from daflow.runs.journal import Journal, read_journal
+from daflow.runs.policy import Policy, retries_of
 from tests.contracts.toy_run import LAYOUT, N_MEMBERS, SEED, ToyRun
 from tests.stateful.test_histories import CALM_AFTER, EVENTS, MEMORY, ChaoticPool, DriverDied
 
 MOST = 6
-POLICY = Policy(retries=100, min_members=3)
+POLICY = Policy(retries_of(100), min_members=3)
 """No member is given up because its workers died."""
 RATES = st.fixed_dictionaries({event: st.sampled_from([0.0, 0.0, 0.02, 0.1, 0.3]) for event in EVENTS})
 PLACES = st.sets(st.tuples(st.integers(0, N_MEMBERS - 1), st.integers(0, 2)), max_size=2)
