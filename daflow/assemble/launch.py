@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import gc
-import os
-import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import replace
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,9 +17,11 @@ from daflow.assemble.branching import plan_for, store_for
 from daflow.assemble.build import model_of, observed_of, policy_of, uses_watchdog
 from daflow.assemble.environment import differences, environment
 from daflow.assemble.folder import RunFolder, write_resolved
+from daflow.assemble.orphans import Cleared, clear, clear_attempts, marked
+from daflow.assemble.sessions import Session
 from daflow.assemble.worker import work
 from daflow.config.observations import FileObservations
-from daflow.errors import ConfigError, PoolError, RunError
+from daflow.errors import ConfigError, DaflowError, PoolError, RunError
 from daflow.execution.clusters import connect
 from daflow.execution.crews import Crew
 from daflow.execution.member import log_folder
@@ -35,14 +35,16 @@ from daflow.runs import facts
 from daflow.runs.decide import Stop
 from daflow.runs.driver import Driver
 from daflow.runs.facts import Fact, Progress, fold
+from daflow.runs.halting import Halting
 from daflow.runs.journal import Journal, last_fact, whole_facts
-from daflow.runs.lease import Lease
+from daflow.runs.lease import Holder, Lease
 from daflow.storage import ZarrStore
 from daflow.storage.branch_store import BranchStore
 from daflow.storage.files import make_folder, remove_partials
 
 Watch = Callable[[Fact, Progress], None]
 
+FOREGROUND = Session()
 LONG_JOURNAL = 1 << 20
 """Bytes, some thousands of facts: reading less takes no time worth saving."""
 
@@ -58,6 +60,7 @@ def drive(
     retry_failed: bool = False,
     pause: int | None = None,
     called: Callable[[], Crew] | None = None,
+    session: Session = FOREGROUND,
 ) -> Stop:
     """Drive a run from where it stands until it stops, and say why it did.
 
@@ -73,6 +76,8 @@ def drive(
         The step after whose update the run is laid down; ``None``: it goes to its end.
     called
         Returns workers that several runs share; ``None``: the run calls its own.
+    session
+        How it is driven this time, and until when.
 
     Raises
     ------
@@ -83,29 +88,60 @@ def drive(
     KeyboardInterrupt
         The driver was interrupted; the run can be resumed.
     """
-    with Lease(run.lease), called_for(run) if called is None else nullcontext(called) as call:
-        progress, end = _stands(run)
-        if progress.last_stop is not None and progress.last_stop["kind"] == "finished":
-            return Stop("finished", progress.last_stop["reason"], resumable=False)
-        # Execution and policy may have changed since the run was made; its workers read them from here.
-        write_resolved(run)
-        store = _ready_store(run)
-        with Journal(run.journal, end) as journal, _stop_noted(journal):
-            fact = facts.opened(_who(run), retry_failed=retry_failed)
-            journal.append(fact)
-            progress.take(fact)
-            watch(fact, progress)
-            plan, group = replace(plan_for(run), pause=pause), run.workflow.execution.group
-            return Driver(
-                plan,
-                policy_of(run.workflow),
-                store,
-                lambda: _pool(run, store, call),
-                journal,
-                progress,
-                watch,
-                None if group == "auto" else group,
-            ).run()
+    lease = Lease(run.lease, session.holder(), session.patience)
+    with lease, Halting(run.folder, lease.holder, session.ends) as halting:
+        if called is not None:
+            return _drive(run, watch, _Wishes(retry_failed, pause, called, halting, lease.holder))
+        cleared = clear(run.folder)
+        try:
+            with called_for(run) as call:
+                wishes = _Wishes(retry_failed, pause, call, halting, lease.holder, cleared)
+                return _drive(run, watch, wishes)
+        finally:
+            # Its workers are gone now: what they were at has no receipt.
+            with suppress(DaflowError, OSError):
+                clear_attempts(run.folder, store_for(run))
+
+
+@dataclass(frozen=True)
+class _Wishes:
+    """What one session of a driver is to do, and with whom."""
+
+    retry_failed: bool
+    pause: int | None
+    call: Callable[[], Crew]
+    halting: Halting
+    holder: Holder
+    cleared: Cleared = field(default_factory=Cleared)
+
+
+def _drive(run: RunFolder, watch: Watch, wishes: _Wishes) -> Stop:
+    progress, end = _stands(run)
+    if progress.last_stop is not None and progress.last_stop["kind"] == "finished":
+        return Stop("finished", progress.last_stop["reason"], resumable=False)
+    # Execution and policy may have changed since the run was made; its workers read them from here.
+    write_resolved(run)
+    store = _ready_store(run)
+    clear_attempts(run.folder, store)
+    with Journal(run.journal, end) as journal, _stop_noted(journal, wishes.halting) as noted:
+        fact = facts.opened(_who(run, wishes), retry_failed=wishes.retry_failed)
+        journal.append(fact)
+        progress.take(fact)
+        watch(fact, progress)
+        plan, group = replace(plan_for(run), pause=wishes.pause), run.workflow.execution.group
+        return Driver(
+            plan,
+            policy_of(run.workflow),
+            store,
+            lambda: _pool(run, store, wishes),
+            journal,
+            progress,
+            watch,
+            None if group == "auto" else group,
+            wishes.halting,
+        ).run()
+    # Interrupted because somebody asked for it: that is an answer, no accident.
+    return noted[0]
 
 
 def _stands(run: RunFolder) -> tuple[Progress, int]:
@@ -138,23 +174,36 @@ def _ready_store(run: RunFolder) -> ZarrStore | BranchStore:
     return store
 
 
-def _who(run: RunFolder) -> dict[str, object]:
+def _who(run: RunFolder, wishes: _Wishes) -> dict[str, object]:
+    holder = wishes.holder
     return {
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
+        "host": holder.host,
+        "pid": holder.pid,
+        "mode": holder.mode,
+        **({"job": holder.job, "system": holder.system} if holder.job else {}),
+        **({"cleared": wishes.cleared.told()} if wishes.cleared else {}),
         "time": time.time(),
         "differs": differences(run.environment, environment()),
     }
 
 
 @contextmanager
-def _stop_noted(journal: Journal) -> Iterator[None]:
-    """Journal how the driver ended where the driver could not do it itself."""
+def _stop_noted(journal: Journal, halting: Halting) -> Iterator[list[Stop]]:
+    """Journal how the driver ended where the driver could not do it itself.
+
+    Yields a list that holds how, once the context is left, where somebody asked the driver to stop and it was
+    interrupted for that.
+    """
+    noted: list[Stop] = []
     try:
-        yield
+        yield noted
     except KeyboardInterrupt:
-        journal.append(facts.stopped("interrupted", "the driver was interrupted", resumable=True))
-        raise
+        halt = halting.look()
+        if halt is None:
+            journal.append(facts.stopped("interrupted", "the driver was interrupted", resumable=True))
+            raise
+        noted.append(halt.stop)
+        journal.append(facts.stopped(halt.stop.kind, halt.stop.reason, resumable=halt.stop.resumable))
     except RunError as error:
         try:
             journal.append(facts.stopped("error", str(error), resumable=True))
@@ -170,7 +219,7 @@ def called_for(run: RunFolder) -> Iterator[Callable[[], Crew]]:
 
     Where the journal is long, workers are called while it is read: both take seconds.
     """
-    with ExitStack() as stack, ThreadPoolExecutor(1) as meanwhile:
+    with marked(run.folder), ExitStack() as stack, ThreadPoolExecutor(1) as meanwhile:
 
         def call() -> Crew:
             scratch = run.folder / "work" / "dask"
@@ -189,13 +238,14 @@ def _much_to_read(journal: Path) -> bool:
 
 
 @contextmanager
-def _pool(run: RunFolder, store: Store, call: Callable[[], Crew]) -> Iterator[DaskPool]:
-    crew = call()
+def _pool(run: RunFolder, store: Store, wishes: _Wishes) -> Iterator[DaskPool]:
+    crew = wishes.call()
     _check_workers(run, crew.client)
     pool = DaskPool(crew, partial(work, str(run.folder)), _Witness(run, store))
     try:
         yield pool
     finally:
+        wishes.halting.rest()
         pool.close()
 
 
