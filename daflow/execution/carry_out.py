@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Final
 
-from daflow.errors import DaflowError, MemberLost, OutputInvalid, StoreError
+from daflow.errors import DaflowError, MemberLost, ModelTimeout, OutputInvalid, StoreError
 from daflow.execution import analysis, member
 from daflow.execution.workbench import Stopwatch, Workbench
 from daflow.names import Phase, Status
@@ -200,6 +200,8 @@ def _verdict(error: BaseException) -> tuple[Status, str]:
         return Status.BLOCKED, str(error)
     if isinstance(error, OutputInvalid):
         return Status.INVALID, str(error)
+    if isinstance(error, ModelTimeout):
+        return Status.TIMED_OUT, str(error)
     if isinstance(error, MemberLost):
         return Status.LOST, str(error)
     if isinstance(error, MemoryError):

@@ -47,7 +47,7 @@ def forecast(parameters, observations, member, step, work_dir):
 ENDS: dict[int, tuple[str, int, list[str]]] = {
     # member: how it ends, how often it is tried, words of the reason
     1: ("failed", 1, ["the solver did not converge"]),
-    2: ("failed", 1, ["policy.timeout = 3 s"]),
+    2: ("timed out", 1, ["policy.timeout = 3 s"]),
     3: ("lost", 2, ["died"]),
     4: ("lost", 2, ["died"]),
     5: ("invalid", 2, ["not finite"]),
@@ -172,7 +172,7 @@ model:
 )
 PROGRAM_ENDS: dict[int, tuple[str, int, list[str]]] = {
     1: ("failed", 1, ["exit", "1"]),
-    2: ("failed", 1, ["3 s"]),
+    2: ("timed out", 1, ["3 s"]),
     3: ("invalid", 2, ["out.csv"]),
 }
 PROGRAM_LOGS = {1: "no licence left", 2: "here it hangs", 3: "done"}

@@ -41,7 +41,7 @@ def ready(run, **changes):
     ("error", "status", "words"),
     [
         (ModelFailed("the solver diverged"), Status.FAILED, "the solver diverged"),
-        (ModelTimeout("took longer"), Status.FAILED, "took longer"),
+        (ModelTimeout("took longer"), Status.TIMED_OUT, "took longer"),
         (OutputInvalid("cut short"), Status.INVALID, "cut short"),
         (MemberLost("ended by signal 9"), Status.LOST, "ended by signal 9"),
         (MemoryError("1 TiB"), Status.LOST, "out of memory: 1 TiB"),
