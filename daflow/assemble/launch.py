@@ -11,17 +11,16 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from distributed import Client
-
 from daflow.assemble.branching import plan_for, store_for
-from daflow.assemble.build import model_of, observed_of, policy_of, uses_watchdog
+from daflow.assemble.build import model_of, observed_of, policy_of
 from daflow.assemble.environment import differences, environment
+from daflow.assemble.first_workers import check_workers
 from daflow.assemble.folder import RunFolder, write_resolved
 from daflow.assemble.orphans import Cleared, clear, clear_attempts, marked
 from daflow.assemble.sessions import Session
 from daflow.assemble.worker import work
 from daflow.config.observations import FileObservations
-from daflow.errors import ConfigError, DaflowError, PoolError, RunError
+from daflow.errors import DaflowError, RunError
 from daflow.execution.clusters import connect
 from daflow.execution.crews import Crew
 from daflow.execution.member import log_folder
@@ -160,10 +159,8 @@ def _stands(run: RunFolder) -> tuple[Progress, int]:
 def _ready_store(run: RunFolder) -> ZarrStore | BranchStore:
     """Return the store with all that the first task needs; making it again changes nothing."""
     store = store_for(run)
-    make_folder(store.root)
-    remove_partials(store.root)
+    store.make_ready()
     remove_partials(run.folder / "receipts")
-    remove_partials(run.folder / "work" / "kept")
     forget_marks(run.folder)
     store.create_step(0)
     # A branch has the observations that its parent read.
@@ -222,9 +219,8 @@ def called_for(run: RunFolder) -> Iterator[Callable[[], Crew]]:
     with marked(run.folder), ExitStack() as stack, ThreadPoolExecutor(1) as meanwhile:
 
         def call() -> Crew:
-            scratch = run.folder / "work" / "dask"
-            make_folder(scratch)
-            return stack.enter_context(connect(run.workflow.execution, scratch))
+            make_folder(run.folder / "work" / "dask")
+            return stack.enter_context(connect(run.workflow.execution, run.folder))
 
         early = meanwhile.submit(call) if _much_to_read(run.journal) else None
         yield call if early is None else early.result
@@ -240,33 +236,13 @@ def _much_to_read(journal: Path) -> bool:
 @contextmanager
 def _pool(run: RunFolder, store: Store, wishes: _Wishes) -> Iterator[DaskPool]:
     crew = wishes.call()
-    _check_workers(run, crew.client)
+    check_workers(run, crew)
     pool = DaskPool(crew, partial(work, str(run.folder)), _Witness(run, store))
     try:
         yield pool
     finally:
         wishes.halting.rest()
         pool.close()
-
-
-def _check_workers(run: RunFolder, client: Client) -> None:
-    """See that workers can do what the workflow asks, before they are asked."""
-    threads = client.nthreads()
-    if uses_watchdog(run.workflow) and any(n > 1 for n in threads.values()):
-        raise ConfigError(
-            "policy.timeout: workers with several threads cannot time a model that runs inside them",
-            got=f"{max(threads.values())} threads a worker",
-            allowed="workers with one thread (`dask worker --nthreads 1`), or a model of kind command",
-        )
-    seen = client.run(Path.is_dir, run.folder)
-    blind = sorted(address for address, sees in seen.items() if not sees)
-    if blind:
-        raise PoolError(
-            "workers do not see the run folder",
-            got=f"{run.folder} is not there for {', '.join(blind[:3])}",
-            allowed="a folder on a disk that the driver and all workers share",
-            do="put the run on a shared disk, then run it there",
-        )
 
 
 class _Witness:
@@ -289,5 +265,5 @@ class _Witness:
             if where:
                 seconds = self._run.workflow.policy.timeout or 0.0
                 reason = f"took longer than policy.timeout = {seconds:g} s; where it hung is in its log"
-                outcomes.append(Outcome(begun, Status.FAILED, seconds=seconds, reason=reason))
+                outcomes.append(Outcome(begun, Status.TIMED_OUT, seconds=seconds, reason=reason))
         return outcomes

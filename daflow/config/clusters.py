@@ -254,6 +254,12 @@ class HtcondorExecution(QueueExecution):
         description="How long each job may take: HH:MM:SS or D-HH:MM:SS; it is removed then. null: any time.",
     )
 
+    @model_validator(mode="after")
+    def _directives_have_values(self) -> Self:
+        bare = [line for line in self.directives if not line.partition("=")[2].strip()]
+        refuse([Problem("directives", "has no value", line, "name = value") for line in bare])
+        return self
+
 
 class MoabExecution(QueueExecution):
     """Workers as jobs of Moab."""

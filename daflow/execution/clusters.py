@@ -11,7 +11,7 @@ from typing import Any, Final
 import dask
 from distributed import Client, LocalCluster
 
-from daflow.config.execution import AddressExecution, ExecutionSettings, LocalExecution
+from daflow.config.execution import AddressExecution, ExecutionSettings, LocalExecution, QueueExecution
 from daflow.errors import PoolError
 from daflow.execution.crews import Crew, Unattended
 
@@ -36,26 +36,33 @@ SETTINGS: Final[dict[str, Any]] = {
 }
 
 
+FOR_WORKERS: Final[dict[str, Any]] = {
+    name: value
+    for name, value in SETTINGS.items()
+    if name.startswith(("distributed.worker.", "distributed.comm.", "distributed.admin."))
+}
+"""Those that workers elsewhere have to be told."""
 STARTS: Final = 3
 """How often a local cluster is started before the run is laid down."""
 
 
 @contextmanager
-def connect(execution: ExecutionSettings, scratch: Path) -> Iterator[Crew]:
+def connect(execution: ExecutionSettings, folder: Path) -> Iterator[Crew]:
     """Return the workers that a workflow asks for; a cluster started here ends with it.
 
     Parameters
     ----------
     execution
         The section of the workflow file.
-    scratch
-        A folder for the workers' own small files.
+    folder
+        The run's; workers of this machine put small files of their own into ``work/dask`` there.
 
     Raises
     ------
     daflow.errors.PoolError
         The scheduler cannot be reached.
     """
+    scratch = folder / "work" / "dask"
     with dask.config.set(SETTINGS):
         if isinstance(execution, LocalExecution):
             with _local(execution, scratch) as client:
@@ -63,6 +70,9 @@ def connect(execution: ExecutionSettings, scratch: Path) -> Iterator[Crew]:
         elif isinstance(execution, AddressExecution):
             with _existing(execution) as client:
                 yield Unattended(client)
+        elif isinstance(execution, QueueExecution):
+            with _queued(execution, folder) as crew:
+                yield crew
         else:
             raise PoolError(f"execution.kind: {execution.kind} cannot be called together by this version")
 
@@ -116,3 +126,19 @@ def _existing(execution: AddressExecution) -> Iterator[Client]:
         ) from error
     with client:
         yield client
+
+
+@contextmanager
+def _queued(execution: QueueExecution, folder: Path) -> Iterator[Crew]:
+    try:
+        # It is an extra, and takes a third of a second.
+        from daflow.execution.queue_clusters import queue_crew  # noqa: PLC0415
+        from daflow.execution.queue_scripts import Site  # noqa: PLC0415
+    except ImportError as error:
+        raise PoolError(
+            "dask-jobqueue is not installed: batch systems are reached through it",
+            got=str(error),
+            do="pip install 'daflow[cluster]', in the environment that workers use as well",
+        ) from error
+    with queue_crew(execution, Site(folder, FOR_WORKERS)) as crew:
+        yield crew

@@ -1,0 +1,125 @@
+"""Workers are waited for, and looked at before they are asked for anything."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import time
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+from daflow.assemble.build import uses_watchdog
+from daflow.assemble.folder import RunFolder
+from daflow.errors import ConfigError, PoolError
+from daflow.execution.crews import Crew
+
+PATIENCE_SECONDS: Final = 120.0
+"""How long the first worker is waited for while none is on the way."""
+POLL_SECONDS: Final = 0.2
+TELL_SECONDS: Final = 10.0
+"""How often it is said what is waited for."""
+ALIKE: Final = ("daflow", "dask", "distributed", "numpy", "zarr")
+"""Packages of which driver and workers need the same version: they read what the other wrote."""
+
+log = logging.getLogger(__name__)
+
+
+def check_workers(run: RunFolder, crew: Crew) -> None:
+    """Wait for the first worker, then see that workers can do what the workflow asks.
+
+    As long as jobs wait in a queue, so does the run.
+
+    Raises
+    ------
+    daflow.errors.PoolError
+        There is no worker and none on the way, or workers have other versions or no run folder.
+    daflow.errors.ConfigError
+        Workers cannot do what the workflow asks.
+    """
+    _await_one(crew)
+    threads = crew.client.nthreads()
+    if uses_watchdog(run.workflow) and any(n > 1 for n in threads.values()):
+        raise ConfigError(
+            "policy.timeout: workers with several threads cannot time a model that runs inside them",
+            got=f"{max(threads.values())} threads a worker",
+            allowed="workers with one thread (`dask worker --nthreads 1`), or a model of kind command",
+        )
+    seen = _asked(run, crew)
+    blind = sorted(address for address, facts in seen.items() if not facts["folder"])
+    if blind:
+        hosts = ", ".join(sorted({str(seen[address]["host"]) for address in blind})[:3])
+        raise PoolError(
+            "workers do not see the run folder",
+            got=f"{run.folder} is not there on {hosts} ({', '.join(blind[:3])})",
+            allowed="a folder on a disk that the driver and all workers share",
+            do="put the run on a shared disk, then run it there",
+        )
+    _check_versions(seen)
+
+
+def _await_one(crew: Crew) -> None:
+    alone, told, said = time.monotonic(), 0.0, ""
+    while not crew.client.nthreads():
+        crew.tend(1)
+        awaited, now = crew.awaited(), time.monotonic()
+        if awaited:
+            alone = now
+            if awaited != said and now - told > TELL_SECONDS:
+                log.info("waiting for the first worker: %s", awaited)
+                said, told = awaited, now
+        elif now - alone > PATIENCE_SECONDS:
+            raise PoolError(
+                "there are no workers",
+                got=f"none came within {PATIENCE_SECONDS:.0f} s, and none is on the way",
+                do="see what keeps them from starting or from reaching the scheduler's address, then "
+                "`daflow resume` the run",
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def of_this_worker(folder: str) -> dict[str, Any]:
+    """Return what a worker has and sees: called there."""
+    return {
+        "folder": Path(folder).is_dir(),
+        "host": platform.node(),
+        "python": platform.python_version(),
+        **{name: _version(name) for name in ALIKE},
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _asked(run: RunFolder, crew: Crew) -> Mapping[str, Mapping[str, Any]]:
+    try:
+        seen: Mapping[str, Mapping[str, Any]] = crew.client.run(of_this_worker, str(run.folder))
+    except (ImportError, AttributeError) as error:
+        raise PoolError(
+            "workers have no daflow, or another one than the driver's",
+            got=f"{type(error).__name__}: {error}",
+            allowed=f"daflow {_version('daflow')}, as here",
+            do="install it there, or name their Python by execution.python, container or prologue",
+        ) from error
+    return seen
+
+
+def _check_versions(seen: Mapping[str, Mapping[str, Any]]) -> None:
+    """See that workers run by what the driver runs by; of Python the first two numbers count."""
+    here = of_this_worker("")
+    for facts in seen.values():
+        others = [name for name in ALIKE if facts[name] != here[name]]
+        if facts["python"].split(".")[:2] != here["python"].split(".")[:2]:
+            others = ["python", *others]
+        if others:
+            raise PoolError(
+                "workers run by other versions than the driver",
+                got=f"on {facts['host']}: " + ", ".join(f"{name} {facts[name]}" for name in others),
+                allowed=", ".join(f"{name} {here[name]}" for name in others),
+                do="let both use the same environment: execution.python, container or prologue",
+            )
