@@ -29,6 +29,7 @@ from daflow.assemble.folder import RunFolder, open_folder, write_resolved
 from daflow.assemble.launch import Watch, called_for, drive, ignore
 from daflow.assemble.localities import locality_of
 from daflow.assemble.methods import check_method, method_of
+from daflow.assemble.storage_place import check_free, place_of_branch, without_way
 from daflow.assemble.wishes import Wish
 from daflow.config.load import to_json, workflow_from
 from daflow.config.overrides import parse_override, with_overrides
@@ -79,7 +80,7 @@ def _asked(run: RunFolder, wish: Wish) -> Workflow:
             values[str(path[0])] = {"kind": value}
     store = run.workflow.storage.path
     if store is not None:
-        values["storage"]["path"] = str(store.with_name(f"{store.name}.{BRANCHES}") / wish.name)
+        values["storage"]["path"] = place_of_branch(store, BRANCHES, wish.name)
     values, _ = with_overrides(values, wish.overrides)
     workflow = workflow_from(values | {"name": f"{run.workflow.name}, {wish.name}"}, run.folder, "--set")
     asked = [parse_override(text)[0] for text in wish.overrides]
@@ -125,7 +126,7 @@ def _made(run: RunFolder, wish: Wish, workflow: Workflow) -> RunFolder:
     progress, key = progress_of(run), plan_for(run).keys[Phase.FORECAST, wish.step]
     branching = Branching("../..", wish.step, progress.survivors[Phase.FORECAST, wish.step], _told(run, wish))
     made = replace(run, folder=folder, workflow=workflow, environment=environment())
-    _check_store(workflow)
+    check_free(workflow.storage, "a branch")
     partial = replace(made, folder=folder.with_name(f".{wish.name}.{uuid.uuid4().hex}{PARTIAL}"))
     make_folder(partial.folder)
     write_durably(partial.folder / "workflow.yaml", to_json(workflow).encode())
@@ -166,22 +167,11 @@ def _told(run: RunFolder, wish: Wish) -> Mapping[str, Any]:
     return told
 
 
-def _check_store(workflow: Workflow) -> None:
-    store = workflow.storage.path
-    if store is not None and store.exists() and any(store.iterdir()):
-        raise DataError(
-            f"storage.path: {store} is in use",
-            got="a folder that is not empty",
-            allowed="a folder that does not exist yet, or is empty: a branch has a store of its own",
-            do="name another folder with --set storage.path=..., or clear this one away",
-        )
-
-
 def _same(branch: RunFolder, wish: Wish, workflow: Workflow) -> RunFolder:
     """Return a branch that is there if it is what is wished for."""
     branching = branching_of(branch.folder)
     free = {"name", "execution", "policy"}
-    before, now = branch.workflow.model_dump(mode="json"), workflow.model_dump(mode="json")
+    before, now = (without_way(each.model_dump(mode="json")) for each in (branch.workflow, workflow))
     other = sorted(name for name in now if name not in free and now[name] != before.get(name))
     at = None if branching is None else branching.step
     if other or at != wish.step:

@@ -13,6 +13,7 @@ from daflow.assemble.cycles import in_cycles, table_in_cycles
 from daflow.assemble.keys import stage_keys
 from daflow.assemble.methods import method_of, n_steps_of, surveys
 from daflow.assemble.quality import share_missing
+from daflow.assemble.resources import resources_of
 from daflow.assemble.storage_place import place_of
 from daflow.config.external_models import CommandSettings
 from daflow.config.observations import TwinObservations
@@ -74,6 +75,7 @@ def model_of(workflow: Workflow) -> Model:
         # A command keeps its own time; both limits hold.
         limits = [each for each in (settings.timeout, workflow.policy.timeout) if each is not None]
         settings = settings.model_copy(update={"timeout": min(limits, default=None)})
+        return Command(settings, resources_of(workflow.execution))
     return MODELS[settings.kind](settings)
 
 

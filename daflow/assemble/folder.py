@@ -24,10 +24,11 @@ from daflow.assemble.build import (
 )
 from daflow.assemble.cycles import cycles_of
 from daflow.assemble.environment import environment
-from daflow.assemble.fits import check_cycles, check_fit, check_place
+from daflow.assemble.fits import check_cycles, check_fit
 from daflow.assemble.localities import locality_of
 from daflow.assemble.methods import check_method, method_of
 from daflow.assemble.quality import check_quality
+from daflow.assemble.storage_place import check_free, look_at_place, without_way
 from daflow.config.load import from_json, to_json, workflow_from
 from daflow.config.overrides import with_overrides as apply_overrides
 from daflow.config.schema import Workflow
@@ -100,14 +101,7 @@ def make_run(workflow: Workflow, folder: Path, text: str) -> RunFolder:
             allowed="a folder that does not exist yet, is empty, or holds this run",
             do="name another folder with --run",
         )
-    store = workflow.storage.path
-    if store is not None and store.exists() and any(store.iterdir()):
-        raise DataError(
-            f"storage.path: {store} is in use",
-            got="a folder that is not empty",
-            allowed="a folder that does not exist yet, or is empty: a run has a store of its own",
-            do="name another folder, or clear this one away",
-        )
+    check_free(workflow.storage, "a run")
     run = RunFolder(folder, workflow, layout.n_obs, environment(), layout.cycles)
     try:
         make_folder(folder)
@@ -144,8 +138,7 @@ def look_at(workflow: Workflow) -> Layout:
     daflow.errors.InputError
         Something cannot be used.
     """
-    if workflow.storage.path is not None:
-        check_place(workflow.storage.path, "storage.path")
+    look_at_place(workflow.storage)
     check_method(workflow)
     model = model_of(workflow)
     observed = observed_of(workflow, model)
@@ -197,7 +190,7 @@ def open_folder(folder: Path) -> RunFolder:
 def _same_run(workflow: Workflow, folder: Path) -> RunFolder:
     """Return the run in a folder if it is of this workflow: its numbers may not depend on who is asked."""
     run = open_folder(folder)
-    before, now = run.workflow.model_dump(mode="json"), workflow.model_dump(mode="json")
+    before, now = (without_way(each.model_dump(mode="json")) for each in (run.workflow, workflow))
     # Where and how tasks run does not change what they compute.
     free = {"name", "execution", "policy"}
     changed = sorted(name for name in now if name not in free and now[name] != before[name])

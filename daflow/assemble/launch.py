@@ -16,6 +16,7 @@ from daflow.assemble.build import model_of, observed_of, policy_of
 from daflow.assemble.environment import differences, environment
 from daflow.assemble.first_workers import check_workers
 from daflow.assemble.folder import RunFolder, write_resolved
+from daflow.assemble.ordered import ordered
 from daflow.assemble.orphans import Cleared, clear, clear_attempts, marked
 from daflow.assemble.sessions import Session
 from daflow.assemble.worker import work
@@ -37,6 +38,7 @@ from daflow.runs.facts import Fact, Progress, fold
 from daflow.runs.halting import Halting
 from daflow.runs.journal import Journal, last_fact, whole_facts
 from daflow.runs.lease import Holder, Lease
+from daflow.runs.orders import NONE, Orders
 from daflow.storage import ZarrStore
 from daflow.storage.branch_store import BranchStore
 from daflow.storage.files import make_folder, remove_partials
@@ -56,7 +58,7 @@ def drive(
     run: RunFolder,
     watch: Watch = ignore,
     *,
-    retry_failed: bool = False,
+    orders: Orders = NONE,
     pause: int | None = None,
     called: Callable[[], Crew] | None = None,
     session: Session = FOREGROUND,
@@ -69,8 +71,8 @@ def drive(
         A run that has been made.
     watch
         Called with every new fact and where the run stands then.
-    retry_failed
-        Whether members that failed in the stage that is not settled yet get new attempts.
+    orders
+        Which members get new attempts or are given up, and with how few the run goes on.
     pause
         The step after whose update the run is laid down; ``None``: it goes to its end.
     called
@@ -82,6 +84,8 @@ def drive(
     ------
     daflow.errors.LeaseError
         Another driver holds the run.
+    daflow.errors.InputError
+        The orders cannot be kept to where the run stands.
     daflow.errors.RunError
         The store, the journal or the pool failed; the run can be resumed.
     KeyboardInterrupt
@@ -90,11 +94,11 @@ def drive(
     lease = Lease(run.lease, session.holder(), session.patience)
     with lease, Halting(run.folder, lease.holder, session.ends) as halting:
         if called is not None:
-            return _drive(run, watch, _Wishes(retry_failed, pause, called, halting, lease.holder))
+            return _drive(run, watch, _Wishes(orders, pause, called, halting, lease.holder))
         cleared = clear(run.folder)
         try:
             with called_for(run) as call:
-                wishes = _Wishes(retry_failed, pause, call, halting, lease.holder, cleared)
+                wishes = _Wishes(orders, pause, call, halting, lease.holder, cleared)
                 return _drive(run, watch, wishes)
         finally:
             # Its workers are gone now: what they were at has no receipt.
@@ -106,7 +110,7 @@ def drive(
 class _Wishes:
     """What one session of a driver is to do, and with whom."""
 
-    retry_failed: bool
+    orders: Orders
     pause: int | None
     call: Callable[[], Crew]
     halting: Halting
@@ -116,6 +120,7 @@ class _Wishes:
 
 def _drive(run: RunFolder, watch: Watch, wishes: _Wishes) -> Stop:
     progress, end = _stands(run)
+    run, at = ordered(run, progress, wishes.orders)
     if progress.last_stop is not None and progress.last_stop["kind"] == "finished":
         return Stop("finished", progress.last_stop["reason"], resumable=False)
     # Execution and policy may have changed since the run was made; its workers read them from here.
@@ -123,7 +128,7 @@ def _drive(run: RunFolder, watch: Watch, wishes: _Wishes) -> Stop:
     store = _ready_store(run)
     clear_attempts(run.folder, store)
     with Journal(run.journal, end) as journal, _stop_noted(journal, wishes.halting) as noted:
-        fact = facts.opened(_who(run, wishes), retry_failed=wishes.retry_failed)
+        fact = facts.opened(_who(run, wishes), orders=wishes.orders, at=at)
         journal.append(fact)
         progress.take(fact)
         watch(fact, progress)

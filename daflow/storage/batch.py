@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from threading import Lock
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from numpy.typing import NDArray
 
@@ -24,6 +24,18 @@ FEW: Final = 4
 """Things that are sooner synced one by one than threads are woken."""
 _numbers = count()
 _own = secrets.token_hex(4)
+
+
+class Writing(Protocol):
+    """Takes numbers that are to last, some time before they do."""
+
+    def write(self, folder: str, name: str, numbers: NDArray[Any]) -> None:
+        """Write contiguous numbers, which may change once this has returned."""
+        ...
+
+    def add(self, folder: str, name: str) -> None:
+        """Take in what somebody else wrote under its name: it is to last with the others."""
+        ...
 
 
 class _Waiting(NamedTuple):

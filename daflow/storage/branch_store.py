@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
 from daflow.errors import StoreError
 from daflow.names import OBSERVATIONS, TRUTH, Phase
 from daflow.ports import Arrays, FloatArray, Observations, SlicePoints, Store, StoredArray
 from daflow.records import Layout, Outcome, StateSlice, Task
+from daflow.storage.medium import ZarrRoot
 from daflow.storage.zarr_store import ZarrStore
 
 CARRIED: Final = "carried"
@@ -45,13 +45,17 @@ class BranchStore:
         return self._own.layout
 
     @property
-    def root(self) -> Path:
-        """The folder of the groups that are the branch's own."""
+    def root(self) -> ZarrRoot:
+        """The root of the groups that are the branch's own."""
         return self._own.root
 
-    def root_of(self, group: str) -> Path:
-        """Return the folder in which a group such as ``step=2`` lies: its own, or one of those above it."""
-        if group == OBSERVATIONS and (self.root / OBSERVATIONS).exists():
+    def make_ready(self) -> None:
+        """Make what is missing and remove what writers that were killed left; only while none is at work."""
+        self._own.make_ready()
+
+    def root_of(self, group: str) -> ZarrRoot:
+        """Return the root in which a group such as ``step=2`` lies: its own, or one of those above it."""
+        if group == OBSERVATIONS and self._own.has_observations():
             return self.root
         found = _OF_STEP.fullmatch(group)
         if found is not None and int(found[1]) > self._step:
@@ -127,7 +131,7 @@ class BranchStore:
 
     def read_observations(self) -> Observations:
         """Return what was observed: the branch's own where there are such, else the parent's."""
-        own = (self.root / OBSERVATIONS).exists()
+        own = self._own.has_observations()
         return self._own.read_observations() if own else self._parent.read_observations()
 
     def write_arrays(self, name: str, arrays: Arrays) -> None:
@@ -189,6 +193,6 @@ class BranchStore:
         )
 
 
-def root_of(store: ZarrStore | BranchStore, group: str) -> Path:
-    """Return the folder of the zarr store in which a group such as ``step=2`` lies."""
+def root_of(store: ZarrStore | BranchStore, group: str) -> ZarrRoot:
+    """Return the root of the zarr store in which a group such as ``step=2`` lies."""
     return store.root_of(group) if isinstance(store, BranchStore) else store.root

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from daflow.storage.batch import Batch
+from daflow.storage.batch import Writing
 from daflow.storage.direct import ALIGNMENT, SMALLEST_DIRECT, FileAccess, aligned
 from daflow.storage.files import store_errors
 from daflow.storage.shares import by_threads
@@ -33,7 +33,7 @@ class Rows(Protocol):
     lasts when the batch is flushed.
     """
 
-    def write_row(self, row: int, chunks: Iterable[NDArray[Any]], batch: Batch) -> None:
+    def write_row(self, row: int, chunks: Iterable[NDArray[Any]], batch: Writing) -> None:
         """Write a row from all its chunks (chunk,), in order; each may be overwritten for the next."""
         ...
 
@@ -41,7 +41,7 @@ class Rows(Protocol):
         """Return the numbers ``start`` to ``stop`` of a row, a new array."""
         ...
 
-    def write_column(self, rows: Sequence[int], column: int, slab: NDArray[Any], batch: Batch) -> None:
+    def write_column(self, rows: Sequence[int], column: int, slab: NDArray[Any], batch: Writing) -> None:
         """Write one chunk of each of these rows, from a slab (n_rows, chunk)."""
         ...
 
@@ -71,13 +71,13 @@ class ChunkFiles:
     dtype: str
     access: FileAccess
 
-    def write_row(self, row: int, chunks: Iterable[NDArray[Any]], batch: Batch) -> None:
+    def write_row(self, row: int, chunks: Iterable[NDArray[Any]], batch: Writing) -> None:
         """Write a row from all its chunks (chunk,), in order; each may be overwritten for the next."""
         folder = f"{self.path}/c/{row}"
         for column, numbers in enumerate(chunks):
             batch.write(folder, str(column), numbers)
 
-    def write_column(self, rows: Sequence[int], column: int, slab: NDArray[Any], batch: Batch) -> None:
+    def write_column(self, rows: Sequence[int], column: int, slab: NDArray[Any], batch: Writing) -> None:
         """Write one chunk of each of these rows, from a slab (n_rows, chunk)."""
 
         def write(row: int, numbers: NDArray[Any]) -> None:

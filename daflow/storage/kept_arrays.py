@@ -82,7 +82,7 @@ def _aside(folder: Path) -> Path:
 
 
 @contextmanager
-def as_written(path: Path) -> Iterator[None]:
+def as_written(path: Path | str) -> Iterator[None]:
     """Turn what a reader says about a file's content into a `StoreError` that says what to do."""
     try:
         yield

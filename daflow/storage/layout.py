@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -23,7 +22,7 @@ from daflow.names import FORECAST, MEMBER, OBS, PARAMETERS, PREDICTED, SMOOTHED,
 from daflow.ports import SlicePoints
 from daflow.records import Layout, StateSlice
 from daflow.storage.checksums import Checksum
-from daflow.storage.files import sync_file, sync_folder
+from daflow.storage.medium import Medium
 from daflow.storage.zarr_rows import EVERY_CHUNK, packing
 
 STATE_GROUP = "state"
@@ -54,7 +53,7 @@ def obs_chunk(n_obs: int) -> int:
     return max(1, min(n_obs, LARGEST_OBS_CHUNK))
 
 
-def create_step(root: Path, name: str, layout: Layout, step: int) -> None:
+def create_step(medium: Medium, name: str, layout: Layout, step: int) -> None:
     """Make the arrays of one step, empty (NaN); arrays that are there already stay as they are."""
     states = {PARAMETERS: States(layout.n_members, packed=packing(layout, step))}
     if layout.forecasts_at(step):
@@ -63,19 +62,21 @@ def create_step(root: Path, name: str, layout: Layout, step: int) -> None:
     if layout.smoothed_by(step):
         # Written by slices, even at the first step.
         states[SMOOTHED] = States(layout.n_members, packed=packing(layout, step + 1))
-    _create_group(root, name, layout, states, n_obs_of(layout, step, 0))
+    _create_group(medium, name, layout, states, n_obs_of(layout, step, 0))
 
 
-def create_truth(root: Path, name: str, layout: Layout) -> None:
+def create_truth(medium: Medium, name: str, layout: Layout) -> None:
     """Make the arrays of the truth of a twin experiment."""
     states = {PARAMETERS: States(1)}
     if layout.cycles:
         states[FORECAST] = States(len(layout.cycles), (STEP, STATE))
-    _create_group(root, name, layout, states, layout.n_obs)
+    _create_group(medium, name, layout, states, layout.n_obs)
 
 
-def _create_group(root: Path, name: str, layout: Layout, states: Mapping[str, States], n_obs: int) -> None:
-    group = zarr.open_group(root, mode="a", zarr_format=3).require_group(name)
+def _create_group(
+    medium: Medium, name: str, layout: Layout, states: Mapping[str, States], n_obs: int
+) -> None:
+    group = zarr.open_group(medium.root, mode="a", zarr_format=3).require_group(name)
     if PREDICTED in group:  # made last: the others are there as well
         return
     group.attrs["variables"] = [
@@ -89,13 +90,12 @@ def _create_group(root: Path, name: str, layout: Layout, states: Mapping[str, St
         shape, chunks = (made.n_rows, layout.n_state), (1, layout.slice_size)
         _array(group, array, shape, chunks, dtype=layout.dtype, dims=made.dims, packed=made.packed)
     _array(group, PREDICTED, (n_rows, n_obs), (1, obs_chunk(n_obs)), dtype="float64", dims=(MEMBER, OBS))
-    for folder in (*(root / name / array for array in (*states, PREDICTED, MEMBER)), root / name, root):
-        sync_folder(folder)
+    medium.settle([*(f"{name}/{array}" for array in (*states, PREDICTED, MEMBER)), name, ""])
 
 
-def create_coordinates(root: Path, layout: Layout) -> None:
+def create_coordinates(medium: Medium, layout: Layout) -> None:
     """Make the arrays that say where the state lies, one row of chunks each."""
-    group = zarr.open_group(root, mode="a", zarr_format=3).require_group(STATE_GROUP)
+    group = zarr.open_group(medium.root, mode="a", zarr_format=3).require_group(STATE_GROUP)
     names = [variable.name for variable in layout.variables]
     for name in ("variable", *axes_in_use(layout)):
         if name in group:
@@ -107,7 +107,7 @@ def create_coordinates(root: Path, layout: Layout) -> None:
         )
         if name == "variable":
             array.attrs.update({"flag_values": list(range(len(names))), "flag_meanings": " ".join(names)})
-    sync_folder(root / STATE_GROUP)
+    medium.settle([STATE_GROUP])
 
 
 def axes_in_use(layout: Layout) -> tuple[str, ...]:
@@ -116,17 +116,16 @@ def axes_in_use(layout: Layout) -> tuple[str, ...]:
     return tuple(axis for axis in AXES if axis in used)
 
 
-def write_coordinates(root: Path, layout: Layout, where: StateSlice, points: SlicePoints) -> str:
+def write_coordinates(medium: Medium, layout: Layout, where: StateSlice, points: SlicePoints) -> str:
     """Write one chunk of each coordinate; return their digest."""
     columns: dict[str, Any] = {"variable": points.variable}
     columns |= {axis: points.coordinates[:, AXES.index(axis)] for axis in axes_in_use(layout)}
     mark = Checksum()
     for name, values in columns.items():
-        folder = root / STATE_GROUP / name
-        array = zarr.open_array(folder, mode="r+", zarr_format=3).with_config(EVERY_CHUNK)
+        path = f"{STATE_GROUP}/{name}"
+        array = zarr.open_array(medium.root, path=path, mode="r+", zarr_format=3).with_config(EVERY_CHUNK)
         array[where.start : where.stop] = values
-        sync_file(folder / "c" / str(where.index))
-        sync_folder(folder / "c")
+        medium.settle((), [f"{path}/c/{where.index}"])
         mark.over(np.ascontiguousarray(values))
     return mark.digest
 

@@ -32,15 +32,8 @@ def write_observations(root: Path, observations: Observations) -> None:
         return
     make_folder(root)
     partial = root / f".{OBSERVATIONS}.{uuid.uuid4().hex}{PARTIAL}"
-    data = {name: _column(values) for name, values in observations.table.items()}
-    beside = {} if observations.numbers is None else {NUMBERS: observations.numbers}
-    arrays = {**observations.error, **beside}
-    error = {ERROR + name: _error_array(name, values) for name, values in arrays.items()}
-    measured = {name: data.pop(name) for name in ("value", "error_std")}
     with store_errors("write the observations in", root):
-        attributes = {ERROR_ATTRIBUTE: sorted(error), NOTES_ATTRIBUTE: list(observations.notes)}
-        dataset = xr.Dataset(measured | error, coords=data, attrs=attributes)
-        dataset.to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
+        dataset_of(observations).to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
         for path in partial.rglob("*"):
             (sync_folder if path.is_dir() else sync_file)(path)
         try:
@@ -63,12 +56,32 @@ def read_observations(root: Path) -> Observations:
     """
     path = root / OBSERVATIONS
     if not path.exists():
-        raise StoreError(
-            f"there are no observations in {root} yet",
-            do="wait until the truth of the twin experiment has been run",
-        )
+        raise no_observations(root)
     with store_errors("read", path), xr.open_zarr(path, consolidated=False, chunks=None) as dataset:
-        loaded = dataset.load()
+        return observations_in(dataset.load())
+
+
+def no_observations(root: object) -> StoreError:
+    """Return what is said of a store that has no observations yet."""
+    return StoreError(
+        f"there are no observations in {root} yet",
+        do="wait until the truth of the twin experiment has been run",
+    )
+
+
+def dataset_of(observations: Observations) -> xr.Dataset:
+    """Return what was observed as one dataset along ``obs``."""
+    data = {name: _column(values) for name, values in observations.table.items()}
+    beside = {} if observations.numbers is None else {NUMBERS: observations.numbers}
+    arrays = {**observations.error, **beside}
+    error = {ERROR + name: _error_array(name, values) for name, values in arrays.items()}
+    measured = {name: data.pop(name) for name in ("value", "error_std")}
+    attributes = {ERROR_ATTRIBUTE: sorted(error), NOTES_ATTRIBUTE: list(observations.notes)}
+    return xr.Dataset(measured | error, coords=data, attrs=attributes)
+
+
+def observations_in(loaded: xr.Dataset) -> Observations:
+    """Return what was observed from such a dataset, loaded."""
     arrays = {str(name): _plain(variable.values) for name, variable in loaded.variables.items()}
     error = {name.removeprefix(ERROR): arrays.pop(name) for name in loaded.attrs[ERROR_ATTRIBUTE]}
     numbers = error.pop(NUMBERS, None)

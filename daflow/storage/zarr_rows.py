@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import zarr
@@ -27,7 +28,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from daflow.errors import StoreError
 from daflow.records import Layout
-from daflow.storage.batch import Batch
+from daflow.storage.batch import Writing
 from daflow.storage.files import make_folder, store_errors
 
 LARGEST_SHARD: Final = 128 * 2**20
@@ -72,6 +73,87 @@ def files_a_step(layout: Layout, step: int, n_members: int) -> int:
     return (n_members if rows == 1 else 1) * -(-layout.n_state // columns)
 
 
+class ArrayFiles(Protocol):
+    """The files of a zarr array, where zarr's own view of them is not enough; a key is ``c/3/0``."""
+
+    @property
+    def written(self) -> zarr.Array[Any]:
+        """The array, for writing."""
+        ...
+
+    @property
+    def read(self) -> zarr.Array[Any]:
+        """The array, for reading."""
+        ...
+
+    def errors(self, what: str, key: str) -> AbstractContextManager[None]:
+        """Turn what goes wrong with a file into an error that says what to do."""
+        ...
+
+    def before_write(self, key: str) -> None:
+        """Make what a file needs that is to be written."""
+        ...
+
+    def after_write(self, key: str, batch: Writing) -> None:
+        """See that a file that was written lasts when the batch is flushed."""
+        ...
+
+    def forget(self, key: str) -> None:
+        """Remove a file; one that is not there is fine."""
+        ...
+
+    def check(self, keys: Iterable[str]) -> None:
+        """See that files are there: zarr takes one that is missing, or an empty shard, for NaN."""
+        ...
+
+
+@dataclass(frozen=True)
+class FilesOnDisk:
+    """The files of a zarr array in a folder; see `ArrayFiles`."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @cached_property
+    def written(self) -> zarr.Array[Any]:
+        """The array."""
+        with store_errors("open", self.path):
+            return zarr.open_array(self.path, mode="r+", zarr_format=3).with_config(EVERY_CHUNK)
+
+    @property
+    def read(self) -> zarr.Array[Any]:
+        """The array."""
+        return self.written
+
+    def errors(self, what: str, key: str) -> AbstractContextManager[None]:
+        """Turn what the operating system says into an error."""
+        return store_errors(what, self.path / key)
+
+    def before_write(self, key: str) -> None:
+        """Make the folders down to that of the row."""
+        make_folder((self.path / key).parent.parent)
+
+    def after_write(self, key: str, batch: Writing) -> None:
+        """Let the file become durable with the others."""
+        folder, _, name = key.rpartition("/")
+        batch.add(f"{self.path}/{folder}", name)
+
+    def forget(self, key: str) -> None:
+        """Remove a file."""
+        (self.path / key).unlink(missing_ok=True)
+
+    def check(self, keys: Iterable[str]) -> None:
+        """Look at each file's size."""
+        for key in keys:
+            path = self.path / key
+            with store_errors("read", path):
+                n_bytes = path.stat().st_size
+            if n_bytes == 0:
+                raise _not_as_written(path, "an empty file")
+
+
 class ZarrRows:
     """Rows by way of zarr; see `daflow.storage.chunks.Rows`.
 
@@ -80,25 +162,21 @@ class ZarrRows:
 
     Parameters
     ----------
-    path
-        The zarr array's folder.
+    files
+        The zarr array's.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, files: ArrayFiles) -> None:
+        self._files = files
 
     @cached_property
-    def _array(self) -> zarr.Array[Any]:
-        with store_errors("open", self._path):
-            return zarr.open_array(self._path, mode="r+", zarr_format=3).with_config(EVERY_CHUNK)
-
-    @property
     def _file(self) -> tuple[int, int]:
         """How many rows and columns lie in one file."""
-        rows, columns = self._array.shards or self._array.chunks
+        array = self._files.written
+        rows, columns = array.shards or array.chunks
         return rows, columns
 
-    def write_row(self, row: int, chunks: Iterable[NDArray[Any]], batch: Batch) -> None:
+    def write_row(self, row: int, chunks: Iterable[NDArray[Any]], batch: Writing) -> None:
         """Write a row from all its chunks (chunk,), in order; each may be overwritten for the next.
 
         Raises
@@ -109,8 +187,9 @@ class ZarrRows:
         n_rows, width = self._file
         if n_rows > 1:
             raise self._shared("a member", row)
-        n_columns = self._array.shape[1]
-        numbers = np.empty((1, min(width, n_columns)), dtype=self._array.dtype)
+        array = self._files.written
+        n_columns = array.shape[1]
+        numbers = np.empty((1, min(width, n_columns)), dtype=array.dtype)
         begin = held = 0
         for chunk in chunks:
             part = chunk[: n_columns - begin - held]  # without padding
@@ -120,7 +199,7 @@ class ZarrRows:
                 self._write(row, begin, numbers[:, :held], batch)
                 begin, held = begin + held, 0
 
-    def write_column(self, rows: Sequence[int], column: int, slab: NDArray[Any], batch: Batch) -> None:
+    def write_column(self, rows: Sequence[int], column: int, slab: NDArray[Any], batch: Writing) -> None:
         """Write one chunk of each of these rows, from a slab (n_rows, chunk).
 
         Rows that are left out are NaN where they lie in the same file.
@@ -131,7 +210,7 @@ class ZarrRows:
             Other columns lie in the same files; or the disk is full or not writable.
         """
         n_rows, width = self._file
-        chunk = self._array.chunks[1]
+        chunk = self._files.written.chunks[1]
         if width > chunk:
             raise self._shared("a slice", column)
         begin, end = self._columns(column)
@@ -158,63 +237,58 @@ class ZarrRows:
         slab[:, end - begin :] = np.nan
 
     def _columns(self, column: int) -> tuple[int, int]:
-        chunk = self._array.chunks[1]
-        return column * chunk, min((column + 1) * chunk, self._array.shape[1])
+        array = self._files.written
+        chunk = array.chunks[1]
+        return column * chunk, min((column + 1) * chunk, array.shape[1])
 
-    def _write(self, row: int, begin: int, numbers: NDArray[Any], batch: Batch) -> None:
+    def _write(self, row: int, begin: int, numbers: NDArray[Any], batch: Writing) -> None:
         """Write all that is in one file."""
         file_rows, file_columns = self._file
-        folder, name = self._path / "c" / str(row // file_rows), str(begin // file_columns)
-        make_folder(folder.parent)
-        with store_errors("write", folder / name):
+        key = f"c/{row // file_rows}/{begin // file_columns}"
+        self._files.before_write(key)
+        with self._files.errors("write", key):
             where = slice(row, row + len(numbers)), slice(begin, begin + numbers.shape[1])
             try:
-                self._array[where] = numbers
+                self._files.written[where] = numbers
             except (ValueError, RuntimeError):
                 # Zarr reads what there is of a row's last file, and an attempt that was killed left it torn.
-                (folder / name).unlink(missing_ok=True)
-                self._array[where] = numbers
-        batch.add(str(folder), name)
+                self._files.forget(key)
+                self._files.written[where] = numbers
+        self._files.after_write(key, batch)
 
     def _read(self, first: int, last: int, start: int, stop: int) -> NDArray[Any]:
         """Return what rows ``first`` to ``last`` have from ``start`` to ``stop`` (n_rows, n)."""
-        self._check_there(first, last, start, stop)
-        with store_errors("read", self._path), self._as_written():
-            read: NDArray[Any] = np.asarray(self._array[first:last, start:stop])
-        return read
-
-    def _check_there(self, first: int, last: int, start: int, stop: int) -> None:
-        """See that the files are there: zarr takes one that is missing, or an empty shard, for NaN."""
         rows, columns = self._file
-        for row in range(first // rows, -(-last // rows)):
-            for column in range(start // columns, -(-stop // columns)):
-                path = self._path / "c" / str(row) / str(column)
-                with store_errors("read", path):
-                    n_bytes = path.stat().st_size
-                if n_bytes == 0:
-                    raise _not_as_written(path, "an empty file")
+        self._files.check(
+            f"c/{row}/{column}"
+            for row in range(first // rows, -(-last // rows))
+            for column in range(start // columns, -(-stop // columns))
+        )
+        with self._as_written(), self._files.errors("read", ""):
+            read: NDArray[Any] = np.asarray(self._files.read[first:last, start:stop])
+        return read
 
     @contextmanager
     def _as_written(self) -> Iterator[None]:
         """Turn what a decoder says about a file into an error that says what to do."""
         try:
             yield
-        except OSError:
+        except StoreError:
             raise
         except Exception as error:
-            raise _not_as_written(self._path, f"{type(error).__name__}: {error}") from error
+            raise _not_as_written(self._files, f"{type(error).__name__}: {error}") from error
 
     def _shared(self, what: str, number: int) -> StoreError:
         rows, columns = self._file
         return StoreError(
-            f"{what} of {self._path} cannot be written alone: its numbers share files with those of others",
+            f"{what} of {self._files} cannot be written alone: its numbers share files with those of others",
             got=number,
             allowed=f"all that lies in a file: {rows} members, {columns} numbers of each",
             do="write a prior by members and a posterior by slices",
         )
 
 
-def _not_as_written(path: Path, got: str) -> StoreError:
+def _not_as_written(path: Path | ArrayFiles, got: str) -> StoreError:
     return StoreError(
         f"a file of {path} is not what was written",
         got=got,

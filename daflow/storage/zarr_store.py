@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
@@ -14,37 +13,45 @@ from daflow.names import FORECAST, PARAMETERS, PREDICTED, SMOOTHED, TRUTH, Phase
 from daflow.ports import Arrays, FloatArray, Observations, SlicePoints, StoredArray
 from daflow.records import Layout, Outcome, StateSlice, Task
 from daflow.storage import layout as arrays
-from daflow.storage.batch import Batch, flushed
+from daflow.storage.batch import Writing
 from daflow.storage.checksums import Checksum
-from daflow.storage.chunks import ChunkFiles, Rows
-from daflow.storage.direct import FileAccess, aligned
-from daflow.storage.files import make_folder, store_errors, sync_folder, write_durably
-from daflow.storage.kept_arrays import as_written, keep_arrays, kept_arrays
-from daflow.storage.observations import read_observations, write_observations
+from daflow.storage.chunks import Rows
+from daflow.storage.direct import aligned
+from daflow.storage.disk_medium import DiskMedium
+from daflow.storage.medium import Medium, ZarrRoot
 from daflow.storage.pieces import rechunked
 from daflow.storage.receipts import read_receipt, read_receipts, read_stage, read_together, write_receipts
-from daflow.storage.zarr_rows import ZarrRows, is_plain
+from daflow.storage.zarr_rows import is_plain
 
 
 class ZarrStore:
-    """Chunked zarr arrays in a folder, one writer a chunk; see `daflow.ports.Store`.
+    """Chunked zarr arrays, one writer a chunk; see `daflow.ports.Store`.
 
     Parameters
     ----------
     root
-        The folder of the zarr groups.
+        The folder of the zarr groups, or what else they lie on.
     receipts
         The folder of the receipts.
     layout
         What the arrays look like.
     """
 
-    def __init__(self, root: Path, receipts: Path, layout: Layout) -> None:
-        self.root, self._receipts, self._layout = root, receipts, layout
-        self._access = FileAccess()
-        self._shared: Batch | None = None
-        self._opened: dict[Path, ZarrRows] = {}
+    def __init__(self, root: Path | Medium, receipts: Path, layout: Layout) -> None:
+        self._medium = DiskMedium(root, receipts.parent / "work") if isinstance(root, Path) else root
+        self._receipts, self._layout = receipts, layout
+        self._shared: Writing | None = None
+        self._opened: dict[str, Rows] = {}
         self._states = PARAMETERS
+
+    @property
+    def root(self) -> ZarrRoot:
+        """The root of the zarr groups, as zarr and xarray open it."""
+        return self._medium.root
+
+    def make_ready(self) -> None:
+        """Make what is missing and remove what writers that were killed left; only while none is at work."""
+        self._medium.make_ready()
 
     @property
     def layout(self) -> Layout:
@@ -67,11 +74,11 @@ class ZarrStore:
 
     def create_step(self, step: int) -> None:
         """Make the arrays of a step; making them again changes nothing."""
-        with store_errors("make arrays in", self.root):
-            arrays.create_step(self.root, self._group(step, 0), self._layout, step)
+        with self._medium.errors("make arrays in"):
+            arrays.create_step(self._medium, self._group(step, 0), self._layout, step)
             if step == 0:
-                arrays.create_truth(self.root, self._group(0, TRUTH), self._layout)
-                arrays.create_coordinates(self.root, self._layout)
+                arrays.create_truth(self._medium, self._group(0, TRUTH), self._layout)
+                arrays.create_coordinates(self._medium, self._layout)
 
     def write_member(self, step: int, member: int, pieces: Iterable[FloatArray]) -> str:
         """Write a member's parameters from pieces that follow each other along ``state``."""
@@ -128,43 +135,45 @@ class ZarrStore:
             yield store
 
     @contextmanager
-    def _batch(self) -> Iterator[Batch]:
+    def _batch(self) -> Iterator[Writing]:
         if self._shared is not None:
             yield self._shared
             return
-        with flushed(self._access) as batch:
+        with self._medium.batch() as batch:
             yield batch
 
     def write_survivors(self, step: int, members: Sequence[int]) -> None:
         """Write which members an update starts from."""
-        _write_small(self._work(step) / "survivors.json", json.dumps(list(members)).encode())
+        self._medium.write_note(_survivors(step), list(members))
 
     def read_survivors(self, step: int) -> tuple[int, ...]:
         """Return which members an update starts from."""
-        path = self._work(step) / "survivors.json"
-        with store_errors("read", path), as_written(path):
-            return tuple(json.loads(path.read_bytes()))
+        return tuple(self._medium.read_note(_survivors(step)))
 
     def write_observations(self, observations: Observations) -> None:
         """Write what was observed; writing it again changes nothing."""
-        write_observations(self.root, observations)
+        self._medium.write_observations(observations)
 
     def read_observations(self) -> Observations:
         """Return what was observed."""
-        return read_observations(self.root)
+        return self._medium.read_observations()
+
+    def has_observations(self) -> bool:
+        """Say whether there are observations."""
+        return self._medium.has_observations()
 
     def write_arrays(self, name: str, arrays: Arrays) -> None:
         """Keep named arrays under a name such as ``step=3/factors``, whole or not at all."""
-        keep_arrays(self._kept(name), arrays)
+        self._medium.keep(name, arrays)
 
     def read_arrays(self, name: str) -> Arrays | None:
         """Return the arrays kept under a name, not to be written to; ``None`` if there are none."""
-        return kept_arrays(self._kept(name))
+        return self._medium.kept(name)
 
     def write_coordinates(self, where: StateSlice, points: SlicePoints) -> str:
         """Write where the numbers of a slice lie."""
-        with store_errors("write coordinates in", self.root):
-            return arrays.write_coordinates(self.root, self._layout, where, points)
+        with self._medium.errors("write coordinates in"):
+            return arrays.write_coordinates(self._medium, self._layout, where, points)
 
     def write_receipts(self, outcomes: Sequence[Outcome]) -> None:
         """Say, durably and last, how tasks of one stage ended that ended together."""
@@ -197,25 +206,17 @@ class ZarrStore:
         return step if self._states == FORECAST else 0
 
     def _rows(self, step: int, member: int) -> Rows:
-        path = self.root / self._group(step, member) / self._states
-        if not (is_plain(self._layout) or member == TRUTH):
-            return self._opened.setdefault(path, ZarrRows(path))
-        return ChunkFiles(path, self._layout.slice_size, self._layout.dtype, self._access)
+        name = f"{self._group(step, member)}/{self._states}"
+        if is_plain(self._layout) or member == TRUTH:
+            return self._medium.rows(name, self._layout.slice_size, self._layout.dtype)
+        return self._opened.setdefault(name, self._medium.packed_rows(name))
 
     def _predicted(self, step: int, member: int) -> Rows:
-        path = self.root / self._group(step, member) / PREDICTED
         # Predictions stay float64: they are few, and rounding them would move the whole update.
         n_obs = arrays.n_obs_of(self._layout, step, member)
-        return ChunkFiles(path, arrays.obs_chunk(n_obs), "float64", self._access)
-
-    def _kept(self, name: str) -> Path:
-        return self._receipts.parent / "work" / "kept" / name
-
-    def _work(self, step: int) -> Path:
-        return self._receipts.parent / "work" / f"step={step}"
+        name = f"{self._group(step, member)}/{PREDICTED}"
+        return self._medium.rows(name, arrays.obs_chunk(n_obs), "float64")
 
 
-def _write_small(path: Path, data: bytes) -> None:
-    make_folder(path.parent)
-    write_durably(path, data)
-    sync_folder(path.parent)
+def _survivors(step: int) -> str:
+    return f"step={step}/survivors.json"

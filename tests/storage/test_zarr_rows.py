@@ -21,7 +21,7 @@ from daflow.storage.batch import flushed
 from daflow.storage.chunks import ChunkFiles
 from daflow.storage.direct import FileAccess
 from daflow.storage.files import remove_partials
-from daflow.storage.zarr_rows import CODECS, ZarrRows, files_a_step, shard_of
+from daflow.storage.zarr_rows import CODECS, FilesOnDisk, ZarrRows, files_a_step, shard_of
 from tests.contracts.store_contract import CYCLES, SMALL, StoreContract, numbers
 
 PLAIN = ("none", "none")
@@ -123,7 +123,7 @@ def test_that_rows_by_way_of_zarr_and_chunk_files_are_the_same_files(layout):
         for member, row in enumerate(values):
             store.write_member(0, member, [row.astype(float)])
         path, twin = (store.root / f"step={step}" / "parameters" for step in (0, 1))
-        rows, access = ZarrRows(twin), FileAccess()
+        rows, access = ZarrRows(FilesOnDisk(twin)), FileAccess()
         slab = store.slab(layout.n_members)
         with flushed(access) as batch:
             for index in range(layout.n_slices):
@@ -135,7 +135,7 @@ def test_that_rows_by_way_of_zarr_and_chunk_files_are_the_same_files(layout):
         files = ChunkFiles(twin, layout.slice_size, layout.dtype, access)
         for member, row in enumerate(values):
             assert bits(files.read_row(member, 0, layout.n_state)) == bits(row)
-            assert bits(ZarrRows(path).read_row(member, 0, layout.n_state)) == bits(row)
+            assert bits(ZarrRows(FilesOnDisk(path)).read_row(member, 0, layout.n_state)) == bits(row)
 
 
 @settings(max_examples=8, deadline=None)
