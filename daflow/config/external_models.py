@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from daflow.config.section import InputPath, Problem, Section, nearest, refuse
 
-PLACEHOLDERS: Final = ("member", "step", "seed", "work_dir", "log_dir", "folder")
+PLACEHOLDERS: Final = ("member", "step", "seed", "work_dir", "log_dir", "folder", "cores", "tasks", "nodes")
 """What may stand between braces in a command's arguments and environment."""
 PLACEHOLDER_PATTERN: Final = re.compile(r"\{\{|\}\}|\{([A-Za-z_]\w*)\}")
 
@@ -241,7 +241,8 @@ class CommandSettings(Section):
     command: tuple[PlaceholderText, ...] = Field(
         min_length=1,
         description="The program and its arguments, no shell between. {member}, {step}, {seed}, {work_dir}, "
-        "{log_dir} and {folder} (the workflow's) are filled in; doubled braces stand for single ones.",
+        "{log_dir}, {folder} (the workflow's), and of execution.member {cores}, {tasks} and {nodes} are "
+        "filled in; doubled braces stand for single ones.",
     )
     timeout: float | None = Field(
         default=None, gt=0, description="Seconds after which the program and all it started are ended."

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from daflow.config import checks
 from daflow.config.builtin_models import LinearSettings, Lorenz96Settings, ReservoirSettings
+from daflow.config.carrying import of_member
 from daflow.config.chaotic_models import KuramotoSivashinskySettings, Lorenz63Settings, TwoScaleSettings
 from daflow.config.cycling import CyclingSettings, of_cycling
 from daflow.config.energy_balance import EnergyBalanceSettings
@@ -101,6 +102,7 @@ class Workflow(Section):
                 *of_cycling(self.cycling, self.model, self.parameters),
                 *of_inflation(self.inflation, tuple(self.parameters)),
                 *checks.of_timeout(self.policy, self.execution, self.model.kind),
+                *of_member(self.execution, self.model.kind),
             ]
         )
         return self

@@ -16,6 +16,7 @@ from daflow.models.attempt_directory import attempt_directory
 from daflow.models.input_files import prepare_input_file
 from daflow.models.process import check_ending, run_command
 from daflow.models.readers import prepare_reader
+from daflow.models.resources import NOBODY_SAID, Resources, as_ended
 from daflow.models.user_functions import table_of_observables
 from daflow.ports import FloatArray, MemberInput, ObservationTable
 
@@ -34,21 +35,29 @@ class Command:
     outlives it, its timeout, or the worker; what it wrote is checked before it counts; only variables that
     its files ask for are read from the store.
 
+    Parameters
+    ----------
+    settings
+        The section of the workflow file.
+    resources
+        What each forecast has to run on.
+
     Raises
     ------
     daflow.errors.InputError
         The program is not found, or a file or function that the settings name is missing or unusable.
     """
 
-    def __init__(self, settings: CommandSettings) -> None:
+    def __init__(self, settings: CommandSettings, resources: Resources = NOBODY_SAID) -> None:
         self.settings = settings
+        self._resources = resources
         self._program = _find_program(settings)
         self._files = tuple(prepare_input_file(entry) for entry in settings.files)
         self._read = prepare_reader(settings.output, settings.folder)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel as settings: files and functions are opened where they arrive."""
-        return type(self), (self.settings,)
+        return type(self), (self.settings, self._resources)
 
     @property
     def variables(self) -> frozenset[str]:
@@ -80,16 +89,19 @@ class Command:
                 got=problem.strerror or problem,
                 do="make room there or give the right to write, then resume",
             ) from problem
-        places = _places(settings, given)
-        argv = [self._program, *(_fill(text, places) for text in settings.command[1:])]
+        places = _places(settings, given) | self._resources.places()
+        launched = self._resources.launched()
+        argv = [*launched, self._program, *(_fill(text, places) for text in settings.command[1:])]
         added = {name: _fill(text, places) for name, text in settings.environment.items()}
         ending = run_command(
             argv,
             work_dir=given.work_dir,
             log_dir=given.log_dir,
-            environment=os.environ | added,
+            environment=os.environ | self._resources.environment() | added,
             timeout=settings.timeout,
         )
+        if launched:
+            ending = as_ended(ending)
         try:
             check_ending(ending, settings.command[0], settings.success_codes, settings.timeout, given.log_dir)
             return self._read(given.work_dir, given.log_dir, given.observations)
@@ -140,7 +152,7 @@ def _bytes_in(folder: Path) -> int:
     return found
 
 
-def _places(settings: CommandSettings, given: MemberInput) -> Mapping[str, str]:
+def _places(settings: CommandSettings, given: MemberInput) -> dict[str, str]:
     return {
         "member": str(given.member),
         "step": str(given.step),

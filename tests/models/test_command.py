@@ -30,6 +30,7 @@ from daflow.errors import (
 from daflow.models import command as command_module
 from daflow.models import process
 from daflow.models.command import Command
+from daflow.models.resources import Resources
 from daflow.ports import MemberInput
 
 OBSERVATIONS = {"name": np.array(["a", "b", "c"]), "time": np.array([1.0, 2.0, 3.0])}
@@ -214,6 +215,7 @@ from pathlib import Path
 import numpy as np
 from daflow.config.external_models import CommandSettings
 from daflow.models.command import Command
+from daflow.models.resources import Resources
 from daflow.ports import MemberInput
 
 work, logs = Path(sys.argv[1]), Path(sys.argv[2])
@@ -414,6 +416,50 @@ def test_that_a_target_is_written_once_and_inside_the_directory(tmp_path):
 def test_that_a_model_travels_as_its_settings(member):
     model = pickle.loads(pickle.dumps(Command(python(SAVE.format("[1, 2, 3]")))))  # noqa: S301 - its own
     assert model.forecast(member()).tolist() == [1, 2, 3]
+
+
+def told(variables):
+    return f"import os; print([os.environ.get(name) for name in {variables!r}]); {SAVE.format('[1, 2, 3]')}"
+
+
+def test_that_a_program_is_told_what_it_has_and_the_settings_have_the_last_word(member):
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    model = python(
+        f"import sys; print(sys.argv[1:]); {told(names)}",
+        "{cores}",
+        "{tasks}",
+        "{nodes}",
+        environment={"MKL_NUM_THREADS": "{tasks}"},
+    )
+    given = member()
+    Command(model, Resources(4, 6, 2)).forecast(given)
+    assert (given.log_dir / "stdout.txt").read_text() == "['4', '6', '2']\n['4', '6', '4']\n"
+
+
+def test_that_nothing_is_said_of_threads_where_nobody_said_how_many(member, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "9")
+    given = member()
+    Command(python(told(("OMP_NUM_THREADS",)), "{cores}")).forecast(given)
+    assert (given.log_dir / "stdout.txt").read_text() == "['9']\n"
+
+
+def test_that_a_launcher_stands_before_the_command_and_travels_with_it(member):
+    script = "import sys; print(sys.argv[1:]); import numpy as np; np.save('out.npy', [1, 2, 3])"
+    model = Command(python(script, "x"), Resources(2, 3, 1, "env RANKS={tasks} 'A B={cores}'"))
+    travelled = pickle.loads(pickle.dumps(model))  # noqa: S301 - its own
+    given = member()
+    assert travelled.forecast(given).tolist() == [1, 2, 3]
+    argv = json.loads((given.log_dir / "command.json").read_text())["argv"]
+    assert argv[:3] == ["env", "RANKS=3", "A B=2"]
+
+
+@pytest.mark.parametrize(("code", "fact"), [(137, MemberLost), (143, MemberLost), (139, ModelFailed)])
+def test_that_a_launcher_tells_by_its_exit_code_which_signal_ended_a_process(member, code, fact):
+    launched = Resources(1, 2, 1, "env")
+    with pytest.raises(fact, match="killed by SIG"):
+        Command(settings("sh", "-c", f"exit {code}"), launched).forecast(member())
+    with pytest.raises(ModelFailed, match=f"exit code {code}"):
+        Command(settings("sh", "-c", f"exit {code}")).forecast(member(1))
 
 
 def test_that_a_twin_needs_a_function_that_tells_what_can_be_observed(tmp_path):
