@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from daflow.runs.decide import Stop
 from daflow.runs.facts import Progress, fold
 from daflow.runs.journal import read_journal
 from daflow.runs.lease import read_holder
+from daflow.runs.orders import ALL_FAILURES, NONE, Orders
 from daflow.runs.status import RunStatus, status_of
 from daflow.storage.branch_store import root_of
 
@@ -72,7 +74,7 @@ class Run:
         holder = read_holder(self._made.lease)
         return status_of(self.workflow.name, self._plan, self._progress(), holder)
 
-    def resume(self, watch: Watch = ignore, *, retry_failed: bool = False) -> Stop:
+    def resume(self, watch: Watch = ignore, *, retry_failed: bool = False, orders: Orders = NONE) -> Stop:
         """Go on from where the run stands until it stops; see `daflow.run`.
 
         Parameters
@@ -80,9 +82,15 @@ class Run:
         watch
             Called with every new fact and where the run stands then.
         retry_failed
-            Whether members that failed in the stage that is not settled yet get new attempts.
+            Whether members that failed in the stage that is not settled yet get new attempts, however they
+            failed.
+        orders
+            Which members get new attempts or are given up, and with how few members the run goes on.
         """
-        return drive(self._made, watch, retry_failed=retry_failed)
+        asked = orders
+        if retry_failed:
+            asked = replace(asked, retry=asked.retry | ALL_FAILURES)
+        return drive(self._made, watch, orders=asked)
 
     def branches(self) -> dict[str, Run]:
         """Return other analyses that were tried on this run's forecasts (``daflow analyse``), by name.

@@ -18,7 +18,9 @@ from typer.core import TyperGroup
 
 import daflow
 from daflow.cli import diagnose, doctor, what_if
+from daflow.cli.orders import Drop, MinMembers, Retry, RetryFailed, orders_of
 from daflow.errors import DaflowError, DataError, InputError
+from daflow.runs.orders import NONE, Orders
 
 OK, NOT_FINISHED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -134,15 +136,17 @@ def resume(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of execution or policy."),
     ] = None,
+    retry: Retry = None,
+    drop: Drop = None,
+    min_members: MinMembers = None,
     *,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Give members that failed new attempts.")
-    ] = False,
+    retry_failed: RetryFailed = False,
 ) -> None:
     """Go on with a run from where it stopped, was interrupted or killed."""
     from daflow.assemble.folder import open_folder, with_overrides
 
-    _drive(with_overrides(open_folder(folder), override or ()), retry_failed=retry_failed)
+    orders = orders_of(retry, drop, min_members, retry_failed=retry_failed)
+    _drive(with_overrides(open_folder(folder), override or ()), orders)
 
 
 @app.command()
@@ -212,7 +216,7 @@ app.command(help=doctor.HELP)(doctor.doctor)
 what_if.register(app)
 
 
-def _drive(made: Any, *, retry_failed: bool = False) -> None:
+def _drive(made: Any, orders: Orders = NONE) -> None:
     from daflow.assemble.branching import plan_for
     from daflow.assemble.launch import drive
     from daflow.cli.progress import watching
@@ -220,7 +224,7 @@ def _drive(made: Any, *, retry_failed: bool = False) -> None:
     # A batch system ends a job with SIGTERM: leave as on Ctrl-C, with the journal closed.
     signal.signal(signal.SIGTERM, _interrupt)
     with watching(plan_for(made), Console()) as watch:
-        stop = drive(made, watch, retry_failed=retry_failed)
+        stop = drive(made, watch, orders=orders)
     if stop.kind == "finished":
         typer.echo(f"finished; report: {daflow.open_run(made.folder).report()}")
     stop.check(made.folder)

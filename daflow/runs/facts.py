@@ -9,9 +9,8 @@ from typing import Any, Final
 from daflow.errors import JournalError
 from daflow.names import BY_OPERATOR, LAST, Phase, Status
 from daflow.records import Outcome, Task
-from daflow.runs.orders import Orders
+from daflow.runs.orders import NONE, Orders
 
-NONE: Final = Orders()
 Fact = Mapping[str, Any]
 """One line of the journal: a JSON object with its kind under ``fact``."""
 

@@ -49,3 +49,7 @@ class Orders:
             frozenset(plain.get("drop", ())),
             plain.get("min_members"),
         )
+
+
+NONE: Final = Orders()
+"""Nothing is asked for."""
