@@ -17,7 +17,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 import daflow
-from daflow.cli import diagnose, doctor, what_if
+from daflow.cli import diagnose, doctor, driving, what_if
 from daflow.cli.orders import Drop, MinMembers, Retry, RetryFailed, orders_of
 from daflow.errors import DaflowError, DataError, InputError
 from daflow.runs.orders import NONE, Orders
@@ -27,6 +27,11 @@ OK, NOT_FINISHED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 class _Told(TyperGroup):
     """Commands whose errors are told in words, not in tracebacks."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Keep the words that were given: a detached driver gets the same ones."""
+        ctx.meta[driving.GIVEN] = tuple(args)
+        return list(super().parse_args(ctx, args))
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command; turn what it raises into a message and an exit code."""
@@ -115,22 +120,30 @@ def check(file: File, override: Overrides = None, *, as_json: Json = False) -> N
 
 @app.command()
 def run(
+    ctx: typer.Context,
     file: File,
     folder: Annotated[
         Path, typer.Option("--run", help="Where the run goes: a new folder.", show_default=False)
     ],
     override: Overrides = None,
+    *,
+    detach: driving.Detach = False,
 ) -> None:
     """Run a workflow. Ctrl-C leaves a run that resumes; the same command again goes on with it, too."""
     from daflow.assemble.folder import make_run
     from daflow.config.load import load_workflow
 
     workflow = load_workflow(file, override or ())
-    _drive(make_run(workflow, folder, file.read_text(encoding="utf-8")))
+    made = make_run(workflow, folder, file.read_text(encoding="utf-8"))
+    if detach:
+        driving.detach(ctx, made)
+    else:
+        _drive(made)
 
 
 @app.command()
-def resume(
+def resume(  # noqa: PLR0913 - as many options as there are
+    ctx: typer.Context,
     folder: Folder,
     override: Annotated[
         list[str] | None,
@@ -141,12 +154,17 @@ def resume(
     min_members: MinMembers = None,
     *,
     retry_failed: RetryFailed = False,
+    detach: driving.Detach = False,
 ) -> None:
     """Go on with a run from where it stopped, was interrupted or killed."""
     from daflow.assemble.folder import open_folder, with_overrides
 
     orders = orders_of(retry, drop, min_members, retry_failed=retry_failed)
-    _drive(with_overrides(open_folder(folder), override or ()), orders)
+    made = with_overrides(open_folder(folder), override or ())
+    if detach:
+        driving.detach(ctx, made)
+    else:
+        _drive(made, orders)
 
 
 @app.command()
@@ -214,20 +232,24 @@ def schema() -> None:
 app.command(help=diagnose.HELP)(diagnose.diagnose)
 app.command(help=doctor.HELP)(doctor.doctor)
 what_if.register(app)
+driving.register(app)
 
 
 def _drive(made: Any, orders: Orders = NONE) -> None:
     from daflow.assemble.branching import plan_for
     from daflow.assemble.launch import drive
+    from daflow.assemble.sessions import session_here
     from daflow.cli.progress import watching
 
+    session = session_here()
     # A batch system ends a job with SIGTERM: leave as on Ctrl-C, with the journal closed.
     signal.signal(signal.SIGTERM, _interrupt)
     with watching(plan_for(made), Console()) as watch:
-        stop = drive(made, watch, orders=orders)
+        stop = drive(made, watch, orders=orders, session=session)
     if stop.kind == "finished":
         typer.echo(f"finished; report: {daflow.open_run(made.folder).report()}")
-    stop.check(made.folder)
+    else:
+        driving.end(stop, made.folder)
 
 
 def _interrupt(signum: int, frame: object) -> NoReturn:  # noqa: ARG001 - a signal handler's signature
