@@ -31,6 +31,7 @@ from daflow.assemble.quality import check_quality
 from daflow.assemble.storage_place import check_free, look_at_place, without_way
 from daflow.config.load import from_json, to_json, workflow_from
 from daflow.config.overrides import with_overrides as apply_overrides
+from daflow.config.profiles import load_profile
 from daflow.config.schema import Workflow
 from daflow.errors import ConfigError, DataError, StoreError
 from daflow.ports import Observations
@@ -206,15 +207,27 @@ def _same_run(workflow: Workflow, folder: Path) -> RunFolder:
     return replace(run, workflow=workflow)
 
 
-def with_overrides(run: RunFolder, overrides: Sequence[str]) -> RunFolder:
+def with_overrides(run: RunFolder, overrides: Sequence[str], profile: str | None = None) -> RunFolder:
     """Return a run with other settings of execution and policy; the numbers cannot depend on these.
+
+    Parameters
+    ----------
+    run
+        A run that has been made.
+    overrides
+        Settings, as ``key.sub=value``.
+    profile
+        The name or path of a profile that comes before them; a name is looked for in this folder, too.
 
     Raises
     ------
     daflow.errors.ConfigError
         An override cannot be used, or is of a setting that the run's numbers depend on.
     """
-    if not overrides:
+    if not overrides and profile is None:
         return run
-    values, _ = apply_overrides(json.loads(to_json(run.workflow)), overrides)
+    values = json.loads(to_json(run.workflow))
+    if profile is not None:
+        values = load_profile(profile, Path.cwd()).on(values)
+    values, _ = apply_overrides(values, overrides)
     return _same_run(workflow_from(values, run.folder, "--set"), run.folder)

@@ -17,7 +17,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 import daflow
-from daflow.cli import diagnose, doctor, driving, what_if
+from daflow.cli import check, diagnose, doctor, driving, what_if
 from daflow.cli.orders import Drop, MinMembers, Retry, RetryFailed, orders_of
 from daflow.errors import DaflowError, DataError, InputError
 from daflow.runs.orders import NONE, Orders
@@ -104,18 +104,7 @@ def init(
     typer.echo(f"wrote {file}; now try:\n  daflow check {file}\n  daflow run {file} --run runs/first")
 
 
-@app.command()
-def check(file: File, override: Overrides = None, *, as_json: Json = False) -> None:
-    """Look at a workflow and all that it names; say what a run would take. Runs nothing, writes nothing."""
-    from daflow.assemble.preview import preview
-    from daflow.cli.tables import preview_table
-    from daflow.config.load import load_workflow
-
-    seen = preview(load_workflow(file, override or ()))
-    if as_json:
-        typer.echo(json.dumps(seen.to_json(), indent=1))
-    else:
-        Console().print(preview_table(seen))
+check.register(app)
 
 
 @app.command()
@@ -127,13 +116,14 @@ def run(
     ],
     override: Overrides = None,
     *,
+    profile: check.Profile = None,
     detach: driving.Detach = False,
 ) -> None:
     """Run a workflow. Ctrl-C leaves a run that resumes; the same command again goes on with it, too."""
     from daflow.assemble.folder import make_run
     from daflow.config.load import load_workflow
 
-    workflow = load_workflow(file, override or ())
+    workflow = load_workflow(file, override or (), profile)
     made = make_run(workflow, folder, file.read_text(encoding="utf-8"))
     if detach:
         driving.detach(ctx, made)
@@ -142,7 +132,7 @@ def run(
 
 
 @app.command()
-def resume(  # noqa: PLR0913 - as many options as there are
+def resume(
     ctx: typer.Context,
     folder: Folder,
     override: Annotated[
@@ -153,6 +143,7 @@ def resume(  # noqa: PLR0913 - as many options as there are
     drop: Drop = None,
     min_members: MinMembers = None,
     *,
+    profile: check.Profile = None,
     retry_failed: RetryFailed = False,
     detach: driving.Detach = False,
 ) -> None:
@@ -160,7 +151,7 @@ def resume(  # noqa: PLR0913 - as many options as there are
     from daflow.assemble.folder import open_folder, with_overrides
 
     orders = orders_of(retry, drop, min_members, retry_failed=retry_failed)
-    made = with_overrides(open_folder(folder), override or ())
+    made = with_overrides(open_folder(folder), override or (), profile)
     if detach:
         driving.detach(ctx, made)
     else:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from daflow.config.explain import Where, config_error
 from daflow.config.overrides import with_overrides
+from daflow.config.profiles import load_profile
 from daflow.config.schema import Workflow
 from daflow.config.yaml_text import KeyPath, parse_document
 from daflow.errors import ConfigError
@@ -22,7 +23,7 @@ from daflow.errors import ConfigError
 DIGEST_BYTES: Final = 16
 
 
-def load_workflow(path: str | Path, overrides: Sequence[str] = ()) -> Workflow:
+def load_workflow(path: str | Path, overrides: Sequence[str] = (), profile: str | None = None) -> Workflow:
     """Return the workflow in a file.
 
     Parameters
@@ -32,6 +33,8 @@ def load_workflow(path: str | Path, overrides: Sequence[str] = ()) -> Workflow:
         environment variable.
     overrides
         Settings that take the place of the file's: ``key.sub=value``, the value in YAML.
+    profile
+        The name or path of a profile, whose ``execution`` takes the place of the file's before that.
 
     Raises
     ------
@@ -41,11 +44,15 @@ def load_workflow(path: str | Path, overrides: Sequence[str] = ()) -> Workflow:
     """
     source, file = str(path), Path(path).absolute()
     document = parse_document(_text(file, source), source)
-    values, changed = with_overrides(document.values, overrides)
+    placed = None if profile is None else load_profile(profile, file.parent)
+    said = document.values if placed is None else placed.on(document.values)
+    values, changed = with_overrides(said, overrides)
 
     def where(key: KeyPath) -> str:
         if any(key[: len(one)] == one or one[: len(key)] == key for one in changed):
             return " (by --set)"
+        if placed is not None and (there := placed.where(key)) is not None:
+            return there
         line = next(
             (document.lines[key[:n]] for n in range(len(key), 0, -1) if key[:n] in document.lines), None
         )

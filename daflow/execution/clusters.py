@@ -12,8 +12,9 @@ import dask
 from distributed import Client, LocalCluster
 
 from daflow.config.execution import AddressExecution, ExecutionSettings, LocalExecution, QueueExecution
-from daflow.errors import PoolError
+from daflow.errors import ConfigError, PoolError
 from daflow.execution.crews import Crew, Unattended
+from daflow.execution.queue_scripts import Site
 
 SETTINGS: Final[dict[str, Any]] = {
     # The driver counts retries itself: a worker's death must not be blamed on a task that merely waited.
@@ -130,15 +131,41 @@ def _existing(execution: AddressExecution) -> Iterator[Client]:
 
 @contextmanager
 def _queued(execution: QueueExecution, folder: Path) -> Iterator[Crew]:
+    with _jobqueue():
+        from daflow.execution.queue_clusters import queue_crew  # noqa: PLC0415 - an extra
+    with queue_crew(execution, Site(folder, FOR_WORKERS)) as crew:
+        yield crew
+
+
+@contextmanager
+def _jobqueue() -> Iterator[None]:
     try:
-        # It is an extra, and takes a third of a second.
-        from daflow.execution.queue_clusters import queue_crew  # noqa: PLC0415
-        from daflow.execution.queue_scripts import Site  # noqa: PLC0415
+        yield
     except ImportError as error:
         raise PoolError(
             "dask-jobqueue is not installed: batch systems are reached through it",
             got=str(error),
             do="pip install 'daflow[cluster]', in the environment that workers use as well",
         ) from error
-    with queue_crew(execution, Site(folder, FOR_WORKERS)) as crew:
-        yield crew
+
+
+def job_script_of(execution: ExecutionSettings, folder: Path) -> str:
+    """Return the script of the jobs that workers of a run in this folder would be; nothing is submitted.
+
+    Raises
+    ------
+    daflow.errors.ConfigError
+        The section asks for no jobs.
+    daflow.errors.PoolError
+        dask-jobqueue is not installed, or cannot make such jobs.
+    """
+    if not isinstance(execution, QueueExecution):
+        raise ConfigError(
+            "there is no job script: workers do not run as jobs of a queue",
+            got=f"execution.kind: {execution.kind}",
+            allowed="slurm, pbs, lsf, sge, oar, htcondor, moab",
+            do="name a profile of your cluster by --profile, or set execution.kind",
+        )
+    with _jobqueue():
+        from daflow.execution.queue_clusters import job_script  # noqa: PLC0415 - an extra
+    return job_script(execution, Site(folder.absolute(), FOR_WORKERS))

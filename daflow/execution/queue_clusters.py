@@ -33,6 +33,8 @@ CLASSES: Final = {
     "moab": "MoabCluster",
 }
 """Kind -> the class of dask-jobqueue."""
+OF_CLUSTERS: Final = frozenset({"scheduler_options", "security", "shared_temp_directory", "silence_logs"})
+"""Keywords that a cluster takes and no job."""
 LOOK_SECONDS: Final = 3.0
 """How often the queue is asked about jobs without a worker."""
 SETTLING_SECONDS: Final = 2.0
@@ -293,13 +295,14 @@ def made_cluster(execution: QueueExecution, site: Site, book: Book) -> JobQueueC
     made = cluster_class(made_of, book, execution.threads)
     try:
         Path(execution.logs or site.logs).mkdir(parents=True, exist_ok=True)
-        return made(**keywords(execution, site), name=site.job_name)
+        cluster: JobQueueCluster = made(**keywords(execution, site), name=site.job_name)
     except (OSError, RuntimeError, ValueError, TypeError, ImportError) as error:
         raise PoolError(
             f"the {book.kind} cluster cannot be made",
             got=f"{type(error).__name__}: {error}",
             do="see execution.interface, execution.logs and execution.options",
         ) from error
+    return cluster
 
 
 @contextmanager
@@ -334,3 +337,23 @@ def _check_command(cluster: JobQueueCluster) -> None:
             allowed="a host from which jobs can be submitted",
             do="go to a login node, load the module that brings it, or take another execution.kind",
         )
+
+
+def job_script(execution: QueueExecution, site: Site) -> str:
+    """Return the script of a job that would be submitted, with words in the place of the driver's address.
+
+    Raises
+    ------
+    daflow.errors.PoolError
+        dask-jobqueue cannot make it.
+    """
+    book = Book(str(getattr(execution, "kind", "")), site.folder)
+    job = cluster_class(getattr(dask_jobqueue, CLASSES[book.kind]), book, execution.threads).job_cls
+    said = {name: value for name, value in keywords(execution, site).items() if name not in OF_CLUSTERS}
+    try:
+        script: str = job("tcp://DRIVER:PORT", name=f"{site.job_name}-1", **said).job_script()
+    except (ValueError, TypeError, OSError) as error:
+        raise PoolError(
+            f"dask-jobqueue cannot make a job for {book.kind}", got=str(error), do="see execution.options"
+        ) from error
+    return script

@@ -6,7 +6,6 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -157,7 +156,7 @@ def told(command: str, error: Exception) -> str:
     return f"{name} was refused: {said or 'nothing was said'}"
 
 
-def cluster_class(made_of: Any, book: Book, threads: int) -> Callable[..., JobQueueCluster]:
+def cluster_class(made_of: Any, book: Book, threads: int) -> Any:
     """Return a class of clusters whose jobs are noted in a book, and are called by no name twice."""
     job = type("Noted", (NotedJob, made_of.job_cls), {"book": book, "threads": threads})
     numbers = iter(range(1, 10**9))
