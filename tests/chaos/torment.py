@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
@@ -237,15 +237,19 @@ class Torment:
         faults += [
             f"a receipt changed: {path}" for path, said in self._seen.items() if last.get(path) != said
         ]
+        kept = {(f["step"], f["index"], f["attempt"]) for f in ended if f["status"] != "ok"}
+        faults += [f"scratch left: {path}" for path, attempt in attempts_of(folder) if attempt not in kept]
         ours = finals(daflow.open_run(folder))
         for name, array in reference.items():
             if ours[name].shape != array.shape or ours[name].tobytes() != array.tobytes():
                 faults.append(f"other bits in {name}")
 
 
-def left_over(run: Path) -> list[str]:
-    """Return the scratch that a finished run still holds."""
-    return sorted(path.relative_to(run).as_posix() for path in (run / "work").rglob("*") if path.is_file())
+def attempts_of(run: Path) -> Iterator[tuple[Path, tuple[int, int, int]]]:
+    """Yield the directories of attempts that a run still holds: step, member, attempt."""
+    for path in (run / "work").glob("step=*/member=*"):
+        member, attempt, _ = path.name.removeprefix("member=").rsplit("-", 2)
+        yield path, (int(path.parent.name.removeprefix("step=")), int(member), int(attempt))
 
 
 def free_port() -> int:
@@ -291,7 +295,6 @@ class Stage:
         try:
             torment.run()
             torment.check(self.reference)
-            LOG.info("left in work: %s", left_over(run)[:20])
         finally:
             scene.close()
             if not torment.round.faults:
