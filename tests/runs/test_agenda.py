@@ -1,16 +1,18 @@
 from collections import Counter
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daflow.names import Phase, Status
+from daflow.names import BLAMELESS, Phase, Status
 from daflow.records import Outcome, Task
 from daflow.runs import facts
 from daflow.runs.agenda import Agenda
 from daflow.runs.decide import Close, Dispatch, Plan, decide
 from daflow.runs.facts import Progress, fold
+from daflow.runs.orders import Orders
 from daflow.runs.policy import Policy, retries_of
 
 MEMBERS = (0, 1, 3, 4)
@@ -22,13 +24,17 @@ POLICIES = st.builds(Policy, RETRIES, min_members=st.integers(1, 4), stop_on=STO
 MOVES = st.lists(
     st.tuples(
         st.sampled_from(
-            ["send", "send", "end", "end", "end", "end badly", "back", "late", "late", "open", "close"]
+            [
+                *("send", "send", "end", "end", "end", "end badly", "end badly", "back", "late", "late"),
+                *("open", "orders", "avoid", "close"),
+            ]
         ),
         st.integers(0, 7),
-        st.sampled_from([Status.LOST, Status.INVALID, Status.FAILED, Status.BLOCKED, Status.LOST]),
+        st.sampled_from([*ENDS, Status.BLOCKED, Status.LOST]),
     ),
     max_size=40,
 )
+HOSTS = ("", "n1", "n2")
 
 
 class Played:
@@ -54,13 +60,27 @@ class Played:
                 self.take(self.ended[number % len(self.ended)], Status.OK if number > 3 else status)
             case "open":
                 self.agenda.take(facts.opened({}, retry_failed=number > 3))
+            case "orders":
+                member = MEMBERS[number % len(MEMBERS)]
+                orders = (
+                    Orders(retry=frozenset({status} - {Status.BLOCKED})),
+                    Orders(members=frozenset({member})),
+                    Orders(drop=frozenset({member}), min_members=number),
+                )[number % 3]
+                # In the stage at hand, in one that is closed, or in one to come.
+                at = (Phase.PRIOR, 0) if number > 5 else (Phase.FORECAST, number % 2)
+                self.agenda.take(facts.opened({"host": "here", "time": 5.0}, orders=orders, at=at))
+            case "avoid":
+                self.agenda.take(facts.avoided(HOSTS[number % 2 + 1], "ends badly", number))
             case "close":
                 settled = self.agenda.settled()
                 if isinstance(settled, Close):
                     self.agenda.take(facts.closed(settled.stage, settled.survivors))
 
     def take(self, task, status):
-        self.agenda.take(facts.ended(Outcome(task, status, reason="because")))
+        end = Outcome(task, status, host=HOSTS[task.attempt % 3], reason="because", started=task.index)
+        blameless = {BLAMELESS: 1.0} if task.index == 3 else {}
+        self.agenda.take(facts.ended(replace(end, figures=blameless)))
 
 
 @settings(max_examples=150, deadline=None)

@@ -3,16 +3,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daflow.errors import JournalError
-from daflow.names import Phase, Status
+from daflow.names import BY_OPERATOR, Phase, Status
 from daflow.records import Outcome, Task
 from daflow.runs import facts
 from daflow.runs.facts import Progress, fold
+from daflow.runs.orders import Orders
 
 TASKS = st.builds(Task, st.sampled_from(Phase), st.integers(0, 1), st.integers(0, 2), st.integers(0, 2))
-ENDS = st.builds(Outcome, TASKS, st.sampled_from(Status), reason=st.sampled_from(["", "because"]))
+ENDS = st.builds(
+    Outcome,
+    TASKS,
+    st.sampled_from(Status),
+    host=st.sampled_from(["", "n1"]),
+    reason=st.sampled_from(["", "because"]),
+    started=st.floats(0, 9),
+)
 STAGES = st.tuples(st.sampled_from(Phase), st.integers(0, 1))
+ORDERS = st.builds(
+    Orders,
+    st.frozensets(st.sampled_from(Status), max_size=2),
+    st.frozensets(st.integers(0, 2), max_size=1),
+    st.frozensets(st.integers(0, 2), max_size=2),
+    st.none() | st.integers(2, 9),
+)
 FACTS = st.one_of(
     st.builds(lambda retry: facts.opened({"pid": 1}, retry_failed=retry), st.booleans()),
+    st.builds(lambda orders, at: facts.opened({"host": "h"}, orders=orders, at=at), ORDERS, STAGES),
+    st.builds(facts.avoided, st.sampled_from(["", "n1"]), st.just("ends badly"), st.floats(0, 9)),
     ENDS.map(facts.ended),
     ENDS.map(facts.ended),
     st.builds(facts.closed, STAGES, st.sets(st.integers(0, 2)).map(sorted)),
@@ -80,6 +97,85 @@ def test_that_a_new_session_forgives_what_was_lost_and_forgives_failures_only_wh
         assert {index: len(outcomes) for index, outcomes in failures.items()} == expected
 
 
+def test_that_ends_and_members_that_are_named_get_new_attempts_and_no_others():
+    ends = [ended(0, Status.TIMED_OUT), ended(1, Status.FAILED), ended(2, Status.INVALID)]
+    ends += [ended(0, Status.INVALID, attempt=1), ended(1, Status.CANCELLED, phase=Phase.PRIOR)]
+    for orders, expected in (
+        (Orders(), {0: 2, 1: 1, 2: 1}),
+        (Orders(retry=frozenset({Status.INVALID})), {0: 1, 1: 1, 2: 0}),
+        (Orders(retry=frozenset({Status.TIMED_OUT, Status.FAILED})), {0: 1, 1: 0, 2: 1}),
+        (Orders(members=frozenset({0})), {0: 0, 1: 1, 2: 1}),
+    ):
+        failures = fold([*ends, facts.opened({}, orders=orders)]).failures
+        assert {index: len(outcomes) for index, outcomes in failures[Phase.FORECAST, 0].items()} == expected
+        assert len(failures[Phase.PRIOR, 0][1]) == 1
+
+
+def test_that_members_dropped_are_recorded_as_cancelled_by_the_operator_until_they_are_asked_for_again():
+    stage = (Phase.FORECAST, 0)
+    who = {"host": "login", "time": 99.0}
+    drop = facts.opened(who, orders=Orders(drop=frozenset({0, 2})), at=stage)
+    progress = fold([ended(0, Status.LOST), drop])
+    assert progress.dropped[stage].keys() == {0, 2}
+    assert [(o.task.index, o.task.attempt, o.status, o.host, o.started) for o in progress.bad_ends[1:]] == [
+        (0, 1, Status.CANCELLED, "login", 99.0),
+        (2, 0, Status.CANCELLED, "login", 99.0),
+    ]
+    assert all(
+        o.reason == "dropped by the operator" and o.figures[BY_OPERATOR] for o in progress.bad_ends[1:]
+    )
+    assert progress.next_attempt(stage, 2) == 1
+    progress.take(facts.opened(who))
+    assert progress.dropped[stage].keys() == {0, 2}
+    progress.take(facts.opened(who, orders=Orders(members=frozenset({0}))))
+    assert progress.dropped[stage].keys() == {2}
+    again = facts.opened(who, orders=Orders(retry=frozenset({Status.CANCELLED})))
+    assert fold([drop, facts.closed(stage, [1]), again]).dropped[stage].keys() == {0, 2}
+    assert fold([facts.closed(stage, [0, 1, 2]), drop]).dropped == {}
+    progress.take(again)
+    assert progress.dropped[stage] == {}
+
+
+def test_that_with_how_few_members_to_go_on_holds_for_the_session_that_was_told():
+    told = facts.opened({}, orders=Orders(min_members=5))
+    assert fold([told]).min_members == 5
+    assert fold([told, facts.opened({})]).min_members is None
+
+
+def test_that_journals_of_before_there_were_orders_fold_as_they_did():
+    """As version 0.1 wrote them: a timeout was a failure there."""
+    plain = {"seconds": 3.0, "host": "", "started": 0.0, "key": "", "digest": "", "figures": {}}
+    ends = [
+        {"fact": "ended", "phase": "forecast", "step": 0, "index": n, "attempt": 0, "status": s, "reason": r}
+        | plain
+        for n, s, r in ((0, "failed", "took longer than policy.timeout = 3 s"), (1, "lost", "died"))
+    ]
+    before = [{"fact": "opened", "retry_failed": False, "host": "h", "pid": 1, "time": 1.0}, *ends]
+    again = {"fact": "opened", "retry_failed": True, "host": "h", "pid": 2, "time": 2.0}
+    kept = {index: len(each) for index, each in fold(before).failures[Phase.FORECAST, 0].items()}
+    assert kept == {0: 1, 1: 1}
+    kept = {index: len(each) for index, each in fold([*before, again]).failures[Phase.FORECAST, 0].items()}
+    assert kept == {0: 0, 1: 0}
+
+
+def test_that_what_befell_members_on_a_node_put_aside_is_not_held_against_them():
+    def at(index, host, started, attempt=0):
+        task = Task(Phase.FORECAST, 0, index, attempt)
+        return facts.ended(Outcome(task, Status.FAILED, host=host, started=started))
+
+    history = [at(0, "n1", 10.0), at(1, "n2", 10.0), at(2, "", 10.0), facts.avoided("n1", "ends badly", 20.0)]
+    progress = fold([*history, at(3, "n1", 19.0), at(4, "n1", 21.0), at(5, "n1", 0.0)])
+    held = {index for index, outcomes in progress.failures[Phase.FORECAST, 0].items() if outcomes}
+    # What was under way there when it was put aside is its fault too; what began later is not.
+    assert held == {1, 2, 4, 5}
+    assert len(progress.bad_ends) == 6
+    assert progress.avoided["n1"].reason == "ends badly"
+    progress.take(facts.opened({}))
+    assert progress.avoided == {}
+    closed = fold([*history[:3], facts.closed((Phase.FORECAST, 0), [3]), history[3]])
+    assert closed.failures[Phase.FORECAST, 0][0]
+
+
 def test_that_what_blocked_one_session_does_not_block_the_next():
     blocked = fold(
         [ended(0, Status.BLOCKED, reason="disk full"), facts.stopped("blocked", "", resumable=True)]
@@ -114,6 +210,9 @@ def test_that_facts_of_a_kind_unknown_here_are_passed_over():
     "fact",
     [
         {"fact": "opened"},
+        {"fact": "opened", "retry_failed": False, "retry": ["tired"]},
+        {"fact": "opened", "retry_failed": False, "drop": [1]},
+        {"fact": "avoided", "host": "n1"},
         {"fact": "ended", "phase": "forecast"},
         {"fact": "ended", **Outcome(Task(Phase.PRIOR, 0, 0), Status.OK).to_json(), "status": "fine"},
         {"fact": "closed", "phase": "lunch", "step": 0, "survivors": []},
