@@ -126,7 +126,7 @@ def _drive(run: RunFolder, watch: Watch, wishes: _Wishes) -> Stop:
     # Execution and policy may have changed since the run was made; its workers read them from here.
     write_resolved(run)
     store = _ready_store(run)
-    clear_attempts(run.folder, store)
+    wishes = replace(wishes, cleared=wishes.cleared.and_folders(clear_attempts(run.folder, store)))
     with Journal(run.journal, end) as journal, _stop_noted(journal, wishes.halting) as noted:
         fact = facts.opened(_who(run, wishes), orders=wishes.orders, at=at)
         journal.append(fact)
