@@ -17,7 +17,7 @@ import socket
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -68,6 +68,10 @@ class Cleared:
         ]
         told = "cleared " + ", ".join(part for part in parts if part) if any(parts) else ""
         return "; ".join(part for part in (told, *self.left) if part)
+
+    def and_folders(self, n_more: int) -> Cleared:
+        """Return it with so many more folders."""
+        return replace(self, folders=self.folders + n_more)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON."""

@@ -151,7 +151,7 @@ def _clear_up(run: RunFolder) -> Cleared:
         with Lease(run.lease):
             cleared = clear(run.folder)
             with suppress(DaflowError, OSError):
-                clear_attempts(run.folder, store_for(run))
+                cleared = cleared.and_folders(clear_attempts(run.folder, store_for(run)))
             return cleared
     except LeaseError:
         return Cleared()

@@ -106,6 +106,8 @@ class _Bars:
         if fact["fact"] == "opened":
             for line in fact.get("differs", []):
                 self._bars.console.print(f"[yellow]not as when the run was made:[/] {line}")
+            if "cleared" in fact:
+                self._bars.console.print(fact["cleared"], style="yellow", markup=False, highlight=False)
         if fact["fact"] not in {"ended", "closed"}:
             return
         stage = _stage(fact)
@@ -133,6 +135,8 @@ class _Lines:
         if fact["fact"] == "opened":
             for line in fact.get("differs", []):
                 self._say(f"not as when the run was made: {line}")
+            if "cleared" in fact:
+                self._say(fact["cleared"])
         if fact["fact"] == "ended" and fact["status"] != Status.OK:
             self._say(_bad_end(fact))
         if fact["fact"] == "closed":

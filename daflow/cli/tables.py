@@ -69,7 +69,8 @@ def status_tables(seen: RunStatus) -> Iterator[Table | Text]:
 
 def _how(seen: RunStatus) -> str:
     if seen.driver:
-        return f", driven by {seen.driver}"
+        since = f" since {seen.lease.told_since()}" if seen.lease is not None else ""
+        return f", driven by {seen.driver}{since}"
     reason = f"\n{seen.reason}" if seen.reason and seen.state != "finished" else ""
     return reason + ("\n`daflow resume` goes on with it" if seen.resumable else "")
 

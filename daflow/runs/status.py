@@ -47,15 +47,18 @@ class RunStatus:
     reason: str
     resumable: bool
     driver: str
-    """Who drives it now; empty if nobody does."""
+    """Who drives it now, and how; empty if nobody does."""
     members: int
     """How many members are in it now."""
     stages: tuple[StageStatus, ...]
     failures: tuple[MemberStatus, ...]
+    lease: Holder | None = None
+    """Who holds its lease, alive or not."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON."""
-        return asdict(self)
+        alive = {} if self.lease is None else {"lease": asdict(self.lease) | {"alive": self.lease.alive()}}
+        return asdict(self) | alive
 
 
 def status_of(name: str, plan: Plan, progress: Progress, holder: Holder | None) -> RunStatus:
@@ -71,12 +74,14 @@ def status_of(name: str, plan: Plan, progress: Progress, holder: Holder | None) 
         members = progress.survivors.get(stage, members)
     driven = holder is not None and holder.alive()
     state, reason, resumable = _state(progress, driven=driven)
-    driver = f"process {holder.pid} on {holder.host}" if driven and holder is not None else ""
+    driver = holder.told() if driven and holder is not None else ""
+    if holder is not None and not driven and progress.last_stop is None and progress.sessions:
+        reason += f": {holder.told()}, since {holder.told_since()}"
     ends = tuple(
         MemberStatus(o.task.phase, o.task.step, o.task.index, o.task.attempt, o.status, o.reason)
         for o in progress.bad_ends
     )
-    return RunStatus(name, state, reason, resumable, driver, len(members), tuple(stages), ends)
+    return RunStatus(name, state, reason, resumable, driver, len(members), tuple(stages), ends, holder)
 
 
 def _state(progress: Progress, *, driven: bool) -> tuple[str, str, bool]:

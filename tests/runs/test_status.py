@@ -1,6 +1,7 @@
 import json
 import os
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -47,7 +48,27 @@ def test_that_the_state_follows_from_the_last_session_and_from_who_holds_the_lea
 
 def test_that_a_lease_of_a_driver_that_died_drives_nothing():
     dead = Holder("elsewhere", 1, 0.0, 0.0, time.time() - STALE_SECONDS - 1)
-    assert status_of("flood", PLAN, fold([OPENED]), dead).state == "interrupted"
+    status = status_of("flood", PLAN, fold([OPENED]), dead)
+    assert status.state == "interrupted"
+    assert status.reason.startswith("the driver died: process 1 on elsewhere, since ")
+    assert status.to_json()["lease"]["alive"] is False
+    assert status_of("flood", PLAN, fold([OPENED, TOO_FEW]), dead).reason == "1 of 3"
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ({"mode": "detached"}, f"process {os.getpid()} on {ME.host}, detached"),
+        (
+            {"mode": "job", "job": "17", "system": "slurm"},
+            f"job 17 of slurm, process {os.getpid()} on {ME.host}",
+        ),
+    ],
+)
+def test_that_the_status_tells_who_drives_the_run_and_how(how, told):
+    status = status_of("flood", PLAN, fold([OPENED]), replace(ME, **how))
+    assert status.driver == told
+    assert status.to_json()["lease"]["alive"] is True
 
 
 def test_that_stages_count_what_is_done_failed_and_asked_of_those_that_came_so_far():
