@@ -25,6 +25,8 @@ LAST: Final = "last"
 BLAMELESS: Final = "blameless"
 """The figure (1) of a lost attempt that would have ended whatever task it was: its job was cancelled or out
 of walltime, its node gone."""
+BY_WALLTIME: Final = "by_walltime"
+"""The figure (1) of a lost attempt whose worker's time was over: its seconds are fewer than it takes."""
 BY_OPERATOR: Final = "by_operator"
 """The figure (1) of a cancelled attempt that the operator asked to have dropped."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -26,7 +26,7 @@ from daflow.execution.clusters import connect
 from daflow.execution.crews import Crew
 from daflow.execution.member import log_folder
 from daflow.execution.pools import DaskPool
-from daflow.execution.under_way import begun, forget_marks
+from daflow.execution.under_way import begun, forget_marks, seen
 from daflow.execution.watchdog import hung
 from daflow.names import Status
 from daflow.ports import Observations, Store
@@ -259,6 +259,10 @@ class _Witness:
     def begun(self, tasks: Sequence[Task]) -> Task | None:
         """Return which one of these was under way; ``None``: none of them alone."""
         return begun(self._run.folder, tasks)
+
+    def under_way(self, groups: Iterable[Sequence[Task]]) -> list[Task]:
+        """Return the tasks of these groups that are under way now, at most one a group."""
+        return seen(self._run.folder, groups)
 
     def word(self, tasks: Sequence[Task], begun: Task | None) -> list[Outcome]:
         """Return the outcomes of those that left a receipt, and of the one that left where it hung."""

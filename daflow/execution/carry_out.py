@@ -13,6 +13,7 @@ from typing import Final
 
 from daflow.errors import DaflowError, MemberLost, ModelTimeout, OutputInvalid, StoreError
 from daflow.execution import analysis, member
+from daflow.execution.lifetimes import time_for_another
 from daflow.execution.workbench import Stopwatch, Workbench
 from daflow.names import Phase, Status
 from daflow.records import Outcome, Task
@@ -103,11 +104,11 @@ def _kept(bench: Workbench, ended: list[Outcome]) -> list[Outcome]:
 
 
 def _until_late(outcomes: Iterator[Outcome], phase: Phase) -> Iterator[Outcome]:
-    """Yield outcomes, of members only until it is late."""
+    """Yield outcomes, of members only until it is late, and none once the worker's own time is short."""
     start = time.perf_counter()
     for outcome in outcomes:
         yield outcome
-        if phase in MEMBERS and time.perf_counter() - start > LONGEST_SECONDS:
+        if (phase in MEMBERS and time.perf_counter() - start > LONGEST_SECONDS) or not time_for_another():
             return
 
 

@@ -6,127 +6,64 @@ import pickle
 import queue
 import time
 import uuid
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
-from random import Random
-from typing import Protocol
+from threading import Thread
+from typing import Final
 
-from distributed import Future, get_worker
+from dask.base import annotate
+from distributed import Client, Future
 from distributed.scheduler import KilledWorker
 
 from daflow.errors import DaflowError, PoolError
 from daflow.execution.crews import Crew
+from daflow.execution.deaths import Death, Deaths
+from daflow.execution.inline_pool import InlinePool
+from daflow.execution.lifetimes import Life
+from daflow.execution.refusals import Refusals
+from daflow.execution.roster import Roster
+from daflow.execution.sending import Answer, Work, carry_out_and_tell, not_among
+from daflow.execution.witnesses import Unwatched, Witness
 from daflow.names import Status
+from daflow.ports import UnderWay
 from daflow.records import Outcome, Task
 
-Work = Callable[[Sequence[Task]], list[Outcome]]
-"""What a worker does with tasks: some of them, at least one, and in their order. It is sent by name: a
-function of this package, bound to a path."""
+__all__ = ["DaskPool", "InlinePool", "Unwatched", "Witness", "Work"]
 
-MOST_SENT_AGAIN = 20
-"""How often a task that has not begun is sent again: one that kills its worker before it begins must end."""
 PATIENCE_SECONDS = 120.0
-"""How long a pool may be without a single worker before the run is laid down."""
+"""How long a pool may be without a single worker, and none awaited, before the run is laid down."""
+LOOK_SECONDS: Final = 1.0
+"""How often a pool looks at its workers."""
+HURRY_SECONDS: Final = 0.2
+"""How often while there is none."""
+RESTART_SECONDS: Final = 60.0
+"""How long a worker that was ended may take to come back before nobody waits for it."""
+STALE_SECONDS: Final = 30.0
+"""A group that is out for so long may wait at a worker that takes nothing up: that is looked at so often."""
 
 
-class Witness(Protocol):
-    """Who knows what became of tasks whose worker died."""
+@dataclass(slots=True)
+class _Group:
+    """Tasks that are at a worker together."""
 
-    def begun(self, tasks: Sequence[Task]) -> Task | None:
-        """Return which one of these was under way; ``None``: none of them alone."""
-        ...
-
-    def word(self, tasks: Sequence[Task], begun: Task | None) -> list[Outcome]:
-        """Return the outcomes of those of which the worker left word."""
-        ...
-
-
-class Unwatched:
-    """Nobody keeps marks: what was sent first is taken to have been under way, and no word is left."""
-
-    def begun(self, tasks: Sequence[Task]) -> Task | None:
-        """Return the first task."""
-        return tasks[0]
-
-    def word(self, tasks: Sequence[Task], begun: Task | None) -> list[Outcome]:  # noqa: ARG002
-        """Return nothing."""
-        return []
-
-
-class InlinePool:
-    """Carries tasks out in this process, when their outcomes are asked for, in a shuffled order.
-
-    Parameters
-    ----------
-    work
-        What to do with tasks.
-    slots
-        How many groups it takes at once.
-    seed
-        Orders the groups; ``None`` leaves them in the order they came in.
-    """
-
-    def __init__(self, work: Work, slots: int = 1, seed: int | None = None) -> None:
-        self._work, self._slots, self._waiting = work, slots, list[Sequence[Task]]()
-        self._order = None if seed is None else Random(seed)  # noqa: S311 - no cryptography
-        self._back: list[Task] = []
-
-    @property
-    def slots(self) -> int:
-        """How many groups can run at once."""
-        return self._slots
-
-    @property
-    def n_out(self) -> int:
-        """How many groups wait to be carried out."""
-        return len(self._waiting)
-
-    def submit(self, tasks: Sequence[Task]) -> None:
-        """Take tasks, to be done together."""
-        self._waiting.append(tasks)
-
-    def wait(self, seconds: float) -> list[Outcome]:  # noqa: ARG002 - nothing here takes waiting
-        """Carry out one of the groups and return its outcomes."""
-        if not self._waiting:
-            return []
-        index = self._order.randrange(len(self._waiting)) if self._order else 0
-        tasks = self._waiting.pop(index)
-        outcomes = self._work(tasks)
-        self._back += _not_among(tasks, outcomes)
-        return outcomes
-
-    def sent_back(self) -> list[Task]:
-        """Return the tasks that were not done."""
-        back, self._back = self._back, []
-        return back
-
-    def close(self) -> None:
-        """Forget the tasks that were not carried out."""
-        self._waiting.clear()
-
-
-def _not_among(tasks: Sequence[Task], outcomes: Sequence[Outcome]) -> list[Task]:
-    home = {outcome.task for outcome in outcomes}
-    return [task for task in tasks if task not in home]
-
-
-def _work_and_tell(work: Work, topic: str, number: int, tasks: Sequence[Task]) -> list[Outcome]:
-    """Do tasks on a worker and tell the pool what became of them.
-
-    What is told travels with the message that the task is done, for which the pool then need not ask.
-    """
-    outcomes = work(tasks)
-    get_worker().log_event(topic, (number, pickle.dumps(outcomes)))
-    return outcomes
+    tasks: Sequence[Task]
+    seconds: float | None
+    address: str
+    future: Future[Answer]
+    since: float
+    """When it was sent, or when its present task was first seen under way; by the monotonic clock."""
+    present: Task | None
+    """The task that has been under way since then; ``None``: the group may still wait behind another."""
 
 
 class DaskPool:
     """Sends tasks to the workers of a dask scheduler, a few bytes each way.
 
-    The scheduler holds no results: an outcome is taken home and its future dropped at once, so that a
-    worker that dies takes nothing finished with it.
+    The pool itself says which worker gets what, so that it knows whose end each task met, and so that nothing
+    runs a second time behind its back. The scheduler holds no results: an outcome is taken home and its
+    future dropped at once, so that a worker that dies takes nothing finished with it.
 
     Parameters
     ----------
@@ -140,22 +77,33 @@ class DaskPool:
     """
 
     def __init__(self, crew: Crew, work: Work, witness: Witness) -> None:
-        self._client, self._work, self._witness = crew.client, work, witness
-        self._sent_again: Counter[Task] = Counter()
+        self._crew, self._work, self._witness = crew, work, witness
+        self._roster, self._refusals = Roster(), Refusals()
+        self._deaths = Deaths(crew, self._roster, witness)
         self._home: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self._unsent: list[tuple[int, Sequence[Task]]] = []
-        self._out: dict[int, tuple[Sequence[Task], Future[list[Outcome]]]] = {}
+        self._unsent: list[tuple[int, Sequence[Task], float | None]] = []
+        self._out: dict[int, _Group] = {}
+        self._ready: list[Outcome] = []
         self._back: list[Task] = []
-        self._last_worker = time.monotonic()
-        self._slots, self._counted = 0, 0.0
+        self._n_waiting = 0
+        self._last_worker = self._reached = time.monotonic()
+        self._looked, self._stale_looked = 0.0, time.monotonic()
         self._number = 0
         self._topic = f"daflow-{uuid.uuid4().hex}"
-        self._told: dict[int, list[Outcome]] = {}
+        self._told: dict[int, Answer] = {}
         self._client.subscribe_topic(self._topic, self._hear)
 
-    def _hear(self, event: tuple[float, tuple[int, bytes]]) -> None:
-        number, outcomes = event[1]
-        self._told[number] = pickle.loads(outcomes)  # noqa: S301 - a task of ours wrote it
+    @property
+    def _client(self) -> Client:
+        return self._crew.client
+
+    def _hear(self, event: tuple[float, tuple[int | str, bytes]]) -> None:
+        sender, said = event[1]
+        told: Answer | Life = pickle.loads(said)  # noqa: S301 - a task of ours wrote it
+        if isinstance(told, Life):
+            self._roster.tell_life(str(sender), told)
+        else:
+            self._told[int(sender)] = told
 
     @property
     def slots(self) -> int:
@@ -164,57 +112,126 @@ class DaskPool:
         Raises
         ------
         daflow.errors.PoolError
-            There has been no worker for a long time, or the scheduler is gone.
+            There has been no worker for a long time, none lives long enough, or the scheduler is gone.
         """
+        self._look_around()
+        return self._roster.slots
+
+    def _look_around(self) -> None:
+        """Take in who is there, once a second or so, and see that it goes on."""
         now = time.monotonic()
-        if now - self._counted > 1.0:
-            self._slots, self._counted = self._count(), now
-        if self._slots:
+        if now - self._looked < (LOOK_SECONDS if self._roster.slots else HURRY_SECONDS):
+            return
+        self._looked = now
+        self._crew.tend(self._n_waiting + self.n_out)
+        threads = self._count()
+        if threads is None:
+            return
+        self._reached = now
+        self._roster.see(threads)
+        for number, group in list(self._out.items()):
+            if self._roster.has_gone(group.address) and group.future.status == "pending":
+                self._bury(number, Death(group.address, f"the worker at {group.address} went", expected=True))
+        if now - self._stale_looked > STALE_SECONDS:
+            self._stale_looked = now
+            self._take_back_from_idlers(now)
+        self._see_that_it_leads_somewhere(now)
+
+    def _count(self) -> Mapping[str, int] | None:
+        """Return who is there; ``None``: the scheduler cannot be asked just now."""
+        try:
+            threads: Mapping[str, int] = self._client.nthreads()
+        except (OSError, TimeoutError) as error:
+            gone = self._client.status == "closed"
+            if gone or time.monotonic() - self._reached > PATIENCE_SECONDS:
+                raise PoolError(
+                    "the dask scheduler cannot be reached",
+                    got=str(error),
+                    do="start it again, then `daflow resume` the run",
+                ) from error
+            return None
+        return threads
+
+    def _see_that_it_leads_somewhere(self, now: float) -> None:
+        if not self._out:
+            self._refusals.check(self._roster.most)
+        if self._roster.slots or self._crew.awaited():
             self._last_worker = now
         elif now - self._last_worker > PATIENCE_SECONDS:
-            raise PoolError(
+            raise self._refusals.explain() or PoolError(
                 "the pool has no workers",
                 got=f"none for {PATIENCE_SECONDS:.0f} s",
                 do="see why they end (memory, walltime) in the logs, then `daflow resume` the run",
             )
-        return self._slots
 
-    def _count(self) -> int:
-        try:
-            return sum(self._client.nthreads().values())
-        except (OSError, TimeoutError) as error:
-            raise PoolError(
-                "the dask scheduler cannot be reached",
-                got=str(error),
-                do="start it again, then `daflow resume` the run",
-            ) from error
+    def _take_back_from_idlers(self, now: float) -> None:
+        """Take back what waits at workers that take nothing up because their memory is full."""
+        old = {n: group for n, group in self._out.items() if now - group.since > STALE_SECONDS}
+        if not old:
+            return
+        workers = self._client.scheduler_info()["workers"]
+        idle = {address for address, worker in workers.items() if worker["status"] == "paused"}
+        waiting = {n: group for n, group in old.items() if group.address in idle}
+        begun = set(self._witness.under_way(group.tasks for group in waiting.values()))
+        for number, group in waiting.items():
+            if begun.isdisjoint(group.tasks):
+                self._roster.close(group.address)
+                self._let_go(number)
+                self._back += group.tasks
 
     @property
     def n_out(self) -> int:
         """How many groups are out: running, waiting at a worker, or about to be sent."""
         return len(self._out) + len(self._unsent)
 
-    def submit(self, tasks: Sequence[Task]) -> None:
+    def expect(self, n_waiting: int) -> None:
+        """Hear how many tasks wait to be submitted."""
+        self._n_waiting = n_waiting
+
+    def submit(self, tasks: Sequence[Task], seconds: float | None = None) -> None:
         """Send tasks to one worker, with the next `wait`: groups that go together cost half."""
         self._number += 1
-        self._unsent.append((self._number, tuple(tasks)))
+        self._unsent.append((self._number, tuple(tasks), seconds))
 
     def _send(self) -> None:
         """Send what is to be sent; keys are new each time, so that no result of before is served."""
-        if not self._unsent:
+        where: dict[str, str] = {}
+        sent: list[tuple[int, Sequence[Task], float | None]] = []
+        heads: list[bool] = []
+        while len(sent) < len(self._unsent) and (address := self._roster.place()) is not None:
+            number, tasks, _ = group = self._unsent[len(sent)]
+            where[f"{tasks[0].label}-{self._topic[-6:]}{number:x}"] = address
+            sent.append(group)
+            heads.append(self._roster.sent(address) == 1)
+        if not sent:
             return
-        groups, self._unsent = self._unsent, []
-        numbers, tasks = zip(*groups, strict=True)
-        keys = [f"{group[0].label}-{self._topic[-6:]}{number:x}" for number, group in groups]
-        tell = partial(_work_and_tell, self._work, self._topic)
-        futures = self._client.map(tell, numbers, tasks, key=keys, pure=False, retries=0)
-        self._out |= dict(zip(numbers, zip(tasks, futures, strict=True), strict=True))
-        for number, future in zip(numbers, futures, strict=True):
+        del self._unsent[: len(sent)]
+        tell = partial(carry_out_and_tell, self._work, self._topic)
+        # Each to the worker that was chosen for it, and to no other: it would run twice if that one left.
+        with annotate(workers=where.get):
+            futures = self._client.map(tell, *zip(*sent, strict=True), key=list(where), pure=False, retries=0)
+        now = time.monotonic()
+        for (number, tasks, seconds), address, head, future in zip(
+            sent, where.values(), heads, futures, strict=True
+        ):
+            self._out[number] = _Group(tasks, seconds, address, future, now, tasks[0] if head else None)
             future.add_done_callback(lambda _, number=number: self._home.put(number))
 
     def wait(self, seconds: float) -> list[Outcome]:
         """Return the outcomes that came home, waiting at most so long for the first thing to come home."""
-        self._send()
+        until = time.monotonic() + seconds
+        while True:
+            self._look_around()
+            self._send()
+            outcomes, self._ready = self._ready, []
+            left = 0.0 if outcomes or self._back else until - time.monotonic()
+            # Not longer than until it is time to look at the workers again.
+            outcomes += self._come_home(max(min(left, LOOK_SECONDS), 0.0))
+            if outcomes or self._back or left <= LOOK_SECONDS:
+                return outcomes
+
+    def _come_home(self, seconds: float) -> list[Outcome]:
+        """Take home what comes, and what came together with it."""
         outcomes: list[Outcome] = []
         try:
             number = self._home.get(timeout=seconds)
@@ -230,50 +247,116 @@ class DaskPool:
         return back
 
     def _take_home(self, number: int) -> list[Outcome]:
-        if number not in self._out:
+        group = self._out.pop(number, None)
+        if group is None:
             return []
-        tasks, future = self._out.pop(number)
-        outcomes = self._outcomes(number, tasks, future)
-        future.release()
-        self._back += _not_among(tasks, outcomes)
+        self._roster.home(group.address)
+        outcomes = self._outcomes(number, group)
+        group.future.release()
+        self._back += not_among(group.tasks, outcomes)
         return outcomes
 
-    def _outcomes(self, number: int, tasks: Sequence[Task], future: Future[list[Outcome]]) -> list[Outcome]:
+    def _outcomes(self, number: int, group: _Group) -> list[Outcome]:
         told = self._told.pop(number, None)
         if told is not None:
-            return told
+            return self._heard(group, told)
         try:
-            home: list[Outcome] = future.result(timeout=10)
-        except KilledWorker as error:
-            where = getattr(error.last_worker, "address", "unknown")
-            return self._of_dead_worker(tasks, f"the worker at {where} died")
+            return self._heard(group, group.future.result(timeout=10))
+        except KilledWorker:
+            death = Death(group.address, f"the worker at {group.address} died")
         except Exception as error:  # noqa: BLE001 - told apart by where it comes from
-            if future.status == "error":  # the task could not even start: no fault of the member
+            if group.future.status == "error":  # the task could not even start: no fault of the member
                 reason = str(error) if isinstance(error, DaflowError) else repr(error)
                 reason = f"a worker could not start the task: {reason}"
-                return [Outcome(tasks[0], Status.BLOCKED, reason=reason)]
-            # It was done, but the worker died before its outcome was fetched.
-            return self._of_dead_worker(tasks, f"its outcome did not come home: {error!r}")
-        return home
+                return [Outcome(group.tasks[0], Status.BLOCKED, reason=reason)]
+            # It was done, but its worker died before its outcome was fetched; or the scheduler was lost.
+            words, lost = f"its outcome did not come home: {error!r}", group.future.status == "cancelled"
+            death = Death(group.address, words, expected=lost)
+            if lost:
+                self._client.subscribe_topic(self._topic, self._hear)
+        if not death.expected:
+            self._roster.died(group.address)
+        self._looked = 0.0
+        return self._deaths.outcomes(group.tasks, death, (group.present, group.since))
 
-    def _of_dead_worker(self, tasks: Sequence[Task], reason: str) -> list[Outcome]:
-        self._counted = 0.0  # there is a slot less than there was
-        begun = self._witness.begun(tasks)
-        outcomes = self._witness.word(tasks, begun)
-        left = _not_among(tasks, outcomes)
-        if begun is None and not outcomes:
-            self._sent_again[tasks[0]] += 1
-            if self._sent_again[tasks[0]] > MOST_SENT_AGAIN:
-                begun = tasks[0]
-        if begun in left:
-            outcomes.append(Outcome(begun, Status.LOST, reason=reason))
-        return outcomes
+    def _heard(self, group: _Group, answer: Answer) -> list[Outcome]:
+        if answer.refused is not None:
+            self._roster.close(group.address)
+            self._refusals.heard(group.address, group.seconds, answer.refused)
+        else:
+            self._refusals.over()
+            self._roster.tell_host(group.address, answer.outcomes[0].host if answer.outcomes else "")
+        return answer.outcomes
+
+    def _let_go(self, number: int) -> _Group:
+        """Take a group off the list of those that are out; the scheduler forgets it."""
+        group = self._out.pop(number)
+        group.future.cancel()
+        self._roster.home(group.address)
+        return group
+
+    def _bury(self, number: int, death: Death) -> None:
+        """Settle a group whose worker is no more and of which the scheduler will not tell."""
+        group = self._let_go(number)
+        outcomes = self._deaths.outcomes(group.tasks, death, (group.present, group.since))
+        self._ready += outcomes
+        self._back += not_among(group.tasks, outcomes)
+
+    def running(self) -> Mapping[Task, UnderWay]:
+        """Return what is under way, as far as it is seen."""
+        now, groups = time.monotonic(), list(self._out.values())
+        seen = set(self._witness.under_way(group.tasks for group in groups))
+        found = {}
+        for group in groups:
+            for task in seen.intersection(group.tasks):
+                if task != group.present:
+                    group.present, group.since = task, now
+                found[task] = UnderWay(self._roster.host(group.address), now - group.since)
+        return found
+
+    def cut(self, task: Task, reason: str) -> None:
+        """End a task for good: its worker is restarted, and with it whatever it started."""
+        for unsent in self._unsent:
+            if task in unsent[1]:
+                self._unsent.remove(unsent)
+                return self._cancelled(unsent[1], task, reason, [])
+        for number, group in self._out.items():
+            if task in group.tasks:
+                self._let_go(number)
+                under_way = self._witness.begun(group.tasks)
+                if under_way is not None:
+                    self._restart(group.address, f"it was restarted to end {under_way.label}: {reason}")
+                return self._cancelled(group.tasks, task, reason, self._witness.word(group.tasks, None))
+        return None
+
+    def _cancelled(self, tasks: Sequence[Task], task: Task, reason: str, done: list[Outcome]) -> None:
+        outcomes = done
+        if task in not_among(tasks, done):
+            outcomes = [*done, Outcome(task, Status.CANCELLED, reason=reason)]
+        self._ready += outcomes
+        self._back += not_among(tasks, outcomes)
+
+    def _restart(self, address: str, reason: str) -> None:
+        self._deaths.by_us(address, reason)
+        self._roster.close(address)
+
+        def restart() -> None:
+            with suppress(Exception):  # it is gone already, or goes with its scheduler
+                self._client.restart_workers([address], timeout=RESTART_SECONDS, raise_for_error=False)
+
+        Thread(target=restart, name="daflow-restart", daemon=True).start()
+
+    def avoid(self, host: str) -> None:
+        """Send nothing more to a host, and let no worker start there, as long as there are others."""
+        if self._roster.avoid(host):
+            self._crew.avoid(host)
 
     def close(self) -> None:
         """Let go of what is still out; the workers may finish it, which harms nothing."""
-        for _, future in self._out.values():
-            future.cancel()
+        for group in self._out.values():
+            group.future.cancel()
         self._out.clear()
         self._unsent.clear()
+        self._ready.clear()
         with suppress(OSError, TimeoutError, ValueError):
             self._client.unsubscribe_topic(self._topic)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -97,6 +97,17 @@ def begun(folder: Path, tasks: Sequence[Task]) -> Task | None:
                 path.unlink()
                 found = tasks[int(place)] if 0 <= int(place) < len(tasks) else found
     return found
+
+
+def seen(folder: Path, groups: Iterable[Sequence[Task]]) -> list[Task]:
+    """Return which tasks of these groups are under way, at most one a group. Costs a small file a worker."""
+    places = {}
+    for path in _marks(folder):
+        with suppress(OSError, ValueError):
+            label, place = path.read_text().split()
+            places[label] = int(place)
+    at = ((tasks, places.get(tasks[0].label, _NOBODY)) for tasks in groups)
+    return [tasks[place] for tasks, place in at if 0 <= place < len(tasks)]
 
 
 def _marks(folder: Path) -> list[Path]:

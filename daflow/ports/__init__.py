@@ -15,7 +15,7 @@ from daflow.ports.arrays import (
 )
 from daflow.ports.method import Method, Prepared, SliceInput, StepInput, Surveying
 from daflow.ports.model import Advanced, Advancing, AdvancingMembers, ManyMembers, MemberInput, Model
-from daflow.ports.pool import Pool
+from daflow.ports.pool import Pool, UnderWay
 from daflow.ports.store import Store
 
 __all__ = [
@@ -39,4 +39,5 @@ __all__ = [
     "Store",
     "StoredArray",
     "Surveying",
+    "UnderWay",
 ]

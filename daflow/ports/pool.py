@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from daflow.records import Outcome, Task
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """A task that a worker has begun."""
+
+    host: str
+    """Where; empty where nobody knows."""
+    seconds: float
+    """How long ago it began, as far as it was seen."""
 
 
 class Pool(Protocol):
@@ -21,8 +32,21 @@ class Pool(Protocol):
         """How many groups are out: running, or waiting at a worker."""
         ...
 
-    def submit(self, tasks: Sequence[Task]) -> None:
-        """Send tasks of one stage to one worker, together; their outcomes come from `wait`."""
+    def expect(self, n_waiting: int) -> None:
+        """Hear how many tasks wait to be submitted: who brings workers wants to know."""
+        ...
+
+    def submit(self, tasks: Sequence[Task], seconds: float | None = None) -> None:
+        """Send tasks of one stage to one worker, together; their outcomes come from `wait`.
+
+        Parameters
+        ----------
+        tasks
+            At least one.
+        seconds
+            What one of them may take, at the upper end; ``None``: nobody knows. A worker whose time is over
+            before that begins none of them: they are `sent_back`.
+        """
         ...
 
     def wait(self, seconds: float) -> list[Outcome]:
@@ -35,6 +59,22 @@ class Pool(Protocol):
         Each is returned once. Laws: every task that was submitted comes home once, with its outcome or here;
         the death of a worker is held against the one task that was under way there.
         """
+        ...
+
+    def running(self) -> Mapping[Task, UnderWay]:
+        """Return what is under way, as far as it is known: short tasks may be over before they are seen."""
+        ...
+
+    def cut(self, task: Task, reason: str) -> None:
+        """End a task that is out: it comes home as cancelled, for this reason.
+
+        Laws: what was sent together with it comes home unharmed, or is `sent_back`; a task that is not out
+        is none of the pool's.
+        """
+        ...
+
+    def avoid(self, host: str) -> None:
+        """Send nothing more to a host, as long as there are others."""
         ...
 
     def close(self) -> None:

@@ -7,11 +7,11 @@ import pytest
 
 from daflow.config.execution import LocalExecution
 from daflow.errors import StoreError
-from daflow.execution import pools
+from daflow.execution import deaths
 from daflow.execution.clusters import connect
 from daflow.execution.crews import Unattended
 from daflow.execution.pools import DaskPool
-from daflow.execution.under_way import begun, forget_marks, under_way
+from daflow.execution.under_way import begun, forget_marks, seen, under_way
 from daflow.names import Phase, Status
 from daflow.records import Outcome, Task
 
@@ -73,6 +73,9 @@ class Marks:
     def begun(self, tasks):
         return begun(self.folder, tasks)
 
+    def under_way(self, groups):
+        return seen(self.folder, groups)
+
     def word(self, tasks, begun):
         return []
 
@@ -120,7 +123,7 @@ def test_that_a_death_is_held_against_the_task_under_way_and_no_other(client, tm
 
 
 def test_that_tasks_that_kill_their_worker_before_one_begins_come_to_an_end(client, tmp_path, monkeypatch):
-    monkeypatch.setattr(pools, "MOST_SENT_AGAIN", 1)
+    monkeypatch.setattr(deaths, "MOST_SENT_AGAIN", 1)
     pool = DaskPool(Unattended(client), partial(killed_before_any_begins, tmp_path), Marks(tmp_path))
     for expected in ([], [FIRST]):
         pool.submit([FIRST, OTHERS[0]])
