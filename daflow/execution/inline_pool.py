@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 
 from daflow.execution.sending import Work, not_among
-from daflow.names import Status
+from daflow.names import Phase, Status
 from daflow.ports import UnderWay
 from daflow.records import Outcome, Task
 
@@ -40,7 +40,7 @@ class InlinePool:
         """How many groups wait to be carried out."""
         return len(self._waiting)
 
-    def expect(self, n_waiting: int) -> None:
+    def expect(self, n_waiting: int, phase: Phase | None = None) -> None:
         """Take no notice: there is nobody to bring."""
 
     def submit(self, tasks: Sequence[Task], seconds: float | None = None) -> None:  # noqa: ARG002

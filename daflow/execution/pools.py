@@ -26,7 +26,7 @@ from daflow.execution.refusals import Refusals
 from daflow.execution.roster import Roster
 from daflow.execution.sending import Answer, Work, carry_out_and_tell, not_among
 from daflow.execution.witnesses import Unwatched, Witness
-from daflow.names import Status
+from daflow.names import Phase, Status
 from daflow.ports import UnderWay
 from daflow.records import Outcome, Task
 
@@ -184,7 +184,7 @@ class DaskPool:
         """How many groups are out: running, waiting at a worker, or about to be sent."""
         return len(self._out) + len(self._unsent)
 
-    def expect(self, n_waiting: int) -> None:
+    def expect(self, n_waiting: int, phase: Phase | None = None) -> None:  # noqa: ARG002 - all alike here
         """Hear how many tasks wait to be submitted."""
         self._n_waiting = n_waiting
 

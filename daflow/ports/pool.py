@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from daflow.names import Phase
 from daflow.records import Outcome, Task
 
 
@@ -32,8 +33,11 @@ class Pool(Protocol):
         """How many groups are out: running, or waiting at a worker."""
         ...
 
-    def expect(self, n_waiting: int) -> None:
-        """Hear how many tasks wait to be submitted: who brings workers wants to know."""
+    def expect(self, n_waiting: int, phase: Phase | None = None) -> None:
+        """Hear how many tasks wait to be submitted, and of which phase they are.
+
+        Who brings workers wants to know; and `slots` are those for this phase, where phases differ.
+        """
         ...
 
     def submit(self, tasks: Sequence[Task], seconds: float | None = None) -> None:
