@@ -136,7 +136,7 @@ def follow(run: RunFolder, watch: Callable[[Fact, Progress], None]) -> Stop:
     if last is not None:
         watch(last, progress)
     looked = time.monotonic()
-    driven = _driven(run)
+    driven = is_driven(run)
     while True:
         for fact in follower.news():
             progress.take(fact)
@@ -148,10 +148,11 @@ def follow(run: RunFolder, watch: Callable[[Fact, Progress], None]) -> Stop:
         time.sleep(POLL_SECONDS)
         if time.monotonic() - looked > LOOK_SECONDS:
             # What the driver wrote last is read once more after it was seen to be gone.
-            driven, looked = _driven(run), time.monotonic()
+            driven, looked = is_driven(run), time.monotonic()
 
 
-def _driven(run: RunFolder) -> bool:
+def is_driven(run: RunFolder) -> bool:
+    """Say whether anybody drives a run now."""
     holder = read_holder(run.lease)
     return holder is not None and holder.alive()
 

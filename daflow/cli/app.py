@@ -17,7 +17,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 import daflow
-from daflow.cli import check, diagnose, doctor, driving, what_if
+from daflow.cli import check, diagnose, doctor, driving, submitting, what_if
 from daflow.cli.orders import Drop, MinMembers, Retry, RetryFailed, orders_of
 from daflow.errors import DaflowError, DataError, InputError
 from daflow.runs.orders import NONE, Orders
@@ -224,6 +224,7 @@ app.command(help=diagnose.HELP)(diagnose.diagnose)
 app.command(help=doctor.HELP)(doctor.doctor)
 what_if.register(app)
 driving.register(app)
+submitting.register(app)
 
 
 def _drive(made: Any, orders: Orders = NONE) -> None:

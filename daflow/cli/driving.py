@@ -41,6 +41,9 @@ STOP: Final = (
     "[bold]daflow stop runs/a\n\ndaflow stop runs/a --now[/]"
 )
 
+QUEUE_SECONDS: Final = 5.0
+"""How often the queue is asked for a driver that is to come."""
+
 Folder = Annotated[Path, typer.Argument(help="The run's folder.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 Detach = Annotated[bool, typer.Option(DETACH, help=DETACH_HELP)]
@@ -75,16 +78,38 @@ def attach(folder: Folder, *, as_json: Json = False) -> None:
 
     run = open_folder(folder)
     try:
-        if as_json:
-            stop = follow(run, _told)
-        else:
-            with watching(plan_for(run), Console()) as watch:
-                stop = follow(run, watch)
+        while True:
+            if as_json:
+                stop = follow(run, _told)
+            else:
+                with watching(plan_for(run), Console()) as watch:
+                    stop = follow(run, watch)
+            if stop.kind == "finished" or not _driven_again(run, as_json=as_json):
+                break
     except KeyboardInterrupt:
         typer.secho("watching ended; the run goes on", err=True, fg="yellow")
         raise typer.Exit(INTERRUPTED) from None
     if not as_json or stop.kind != "finished":
         end(stop, run.folder)
+
+
+def _driven_again(run: RunFolder, *, as_json: bool) -> bool:
+    """Wait for the job of the queue that is to go on with a run; return whether there was one that did."""
+    import time
+
+    from daflow.assemble.chain import waiting_drivers
+    from daflow.assemble.detached import is_driven
+
+    told = ""
+    while not is_driven(run):
+        waiting = waiting_drivers(run.folder)
+        if not waiting:
+            return False
+        if waiting[0] != told:
+            told = waiting[0]
+            typer.echo(f"job {told} is to go on with the run; waiting for it", err=as_json)
+        time.sleep(QUEUE_SECONDS)
+    return True
 
 
 def _told(fact: Mapping[str, Any], progress: object) -> None:  # noqa: ARG001 - a watcher's signature
