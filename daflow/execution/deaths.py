@@ -75,6 +75,7 @@ class Deaths:
         since
             Which task was seen under way, and since when by the monotonic clock.
         """
+        elapsed = time.monotonic() - since[1]
         begun = self._witness.begun(tasks)
         outcomes = self._witness.word(tasks, begun)
         if begun is None and not outcomes:
@@ -82,8 +83,8 @@ class Deaths:
             if self._sent_again[tasks[0]] > MOST_SENT_AGAIN:
                 begun = tasks[0]
         if begun is not None and begun in not_among(tasks, outcomes):
-            seconds = time.monotonic() - since[1] if since[0] == begun else 0.0
-            outcomes.append(self._lost(begun, death, round(seconds, 6)))
+            lost = self._lost(begun, death, round(elapsed, 6) if since[0] == begun else 0.0)
+            outcomes.append(replace(lost, started=time.time() - elapsed))
         return outcomes
 
     def _lost(self, task: Task, death: Death, seconds: float) -> Outcome:

@@ -20,7 +20,7 @@ from daflow.runs.decide import (
     stage_at_hand,
     survivors_of,
 )
-from daflow.runs.facts import Fact, Progress
+from daflow.runs.facts import Fact, Progress, Stage
 from daflow.runs.policy import Policy
 
 
@@ -110,6 +110,21 @@ class Agenda:
     def phase(self) -> Phase | None:
         """The phase at hand; ``None`` when all is done."""
         return None if self._stage is None else self._stage[0]
+
+    @property
+    def stage(self) -> Stage | None:
+        """The stage at hand; ``None`` when all is done."""
+        return self._stage
+
+    @property
+    def n_members(self) -> int:
+        """How many members have come to the stage at hand."""
+        return len(self._members)
+
+    @property
+    def n_done(self) -> int:
+        """How many tasks of the stage at hand are done, in whatever session."""
+        return len(self._done)
 
     @property
     def n_waiting(self) -> int:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from daflow.names import Phase, Status
 from daflow.ports import Pool, Store
+from daflow.records import Outcome
 from daflow.runs import facts
 from daflow.runs.agenda import Agenda
 from daflow.runs.decide import Close, Plan, Stop
-from daflow.runs.facts import Fact, Progress
+from daflow.runs.facts import Fact, Progress, Stage
 from daflow.runs.groups import AT_ONCE, Pace, group_size, groups_ahead, worth_sending
 from daflow.runs.halting import Halt
 from daflow.runs.journal import Journal
+from daflow.runs.oversight import Oversight
 from daflow.runs.policy import Policy
 
 POLL_SECONDS = 1.0
@@ -65,6 +67,7 @@ class Driver:
     _n_back: int = 0
     _halting: Halt | None = None
     _agenda: Agenda = field(init=False)
+    _oversight: Oversight = field(init=False)
 
     def run(self) -> Stop:
         """Go on until the run stops; return why it did.
@@ -75,6 +78,7 @@ class Driver:
             The store, the journal or the pool failed the driver itself.
         """
         self._agenda = Agenda(self.progress, self.plan, self.policy)
+        self._oversight = Oversight(self.policy, self._left_of)
         self._take_in_receipts()
         stop = self._settle()
         if stop is not None:
@@ -84,8 +88,10 @@ class Driver:
                 self._halting = self.halt()
                 if self._halting is not None and not (self._halting.drain and pool.n_out):
                     return self._lay_down(self._halting.stop)
+                pool.expect(self._agenda.n_waiting, self._agenda.phase)
                 self._fill(pool)
                 self._collect(pool)
+                self._note(self._oversight.look(pool, self._agenda))
                 stop = self._settle()
         return stop
 
@@ -100,6 +106,11 @@ class Driver:
             left = self.store.receipts_of(*stage, self.progress.settles)
             of_plan = (outcome for outcome in left if outcome.key == self.plan.keys.get(stage))
             self._note([facts.ended(o) for o in of_plan if not self.progress.knows(o)])
+
+    def _left_of(self, stage: Stage) -> Iterator[Outcome]:
+        """Return the outcomes of a stage that left receipts."""
+        of_stage = self.store.receipts_of(*stage, lambda _: False)
+        return (outcome for outcome in of_stage if outcome.key == self.plan.keys.get(stage))
 
     def _settle(self) -> Stop | None:
         """Close stages and stop, as far as nothing has to be sent or waited for."""
@@ -132,7 +143,7 @@ class Driver:
                 return
             sending = True
             self._n_back = max(self._n_back - 1, 0)
-            pool.submit(agenda.send(size))
+            pool.submit(agenda.send(size), self._pace.most(phase))
 
     def _collect(self, pool: Pool) -> None:
         """Journal what came home, all of it at once."""
@@ -142,6 +153,7 @@ class Driver:
             self._n_back += 1
         for outcome in outcomes:
             self._pace.take(outcome)
+            self._oversight.take(outcome)
         if all(outcome.status is Status.OK for outcome in outcomes):
             # No worker waits for the journal: what else the stage has to do does not depend on these.
             self._fill(pool)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from math import ceil
+from collections import defaultdict, deque
+from collections.abc import Mapping, Sequence
+from math import ceil, sqrt
 from typing import Final
 
-from daflow.names import Phase
+from daflow.names import BY_WALLTIME, Phase, Status
 from daflow.records import Outcome
 
 TARGET_SECONDS: Final = 0.5
@@ -23,25 +24,60 @@ AT_ONCE: Final[Mapping[Phase, int]] = {Phase.UPDATE: 8, Phase.SMOOTH: 8}
 """How many tasks a worker wants at least, where there are many: slices are read ahead and written behind."""
 NEWEST: Final = 0.2
 """The share of the newest task in the running mean of what tasks take."""
+REMEMBERED: Final = 64
+"""Of so many of the newest tasks it is remembered what they took."""
+DEVIATIONS: Final = 3.0
+"""A task takes hardly ever so many standard deviations more than the mean."""
+
+
+def upper(seconds: Sequence[float]) -> float:
+    """Return what a task takes at the upper end, by what others took.
+
+    The smaller of the largest and of the mean and three standard deviations: one that hung among many that
+    did not is no measure.
+
+    Laws: between the mean and the largest; equal times give that time; it scales with the unit, and does not
+    depend on the order.
+    """
+    largest, mean = max(seconds), sum(seconds) / len(seconds)
+    spread = sqrt(sum((each - mean) ** 2 for each in seconds) / len(seconds))
+    return min(largest, mean + DEVIATIONS * spread)
 
 
 class Pace:
-    """Seconds that a task of each phase takes: a running mean of those that came home, the newest first."""
+    """Seconds that a task of each phase takes, by those that came home: a running mean, and the upper end."""
 
     def __init__(self) -> None:
         self._seconds: dict[Phase, float] = {}
+        self._newest: dict[Phase, deque[float]] = defaultdict(lambda: deque(maxlen=REMEMBERED))
+        self._outlasted: dict[Phase, float] = {}
 
     def take(self, outcome: Outcome) -> None:
-        """Take in how long an attempt took; one that nobody timed tells nothing."""
-        if not outcome.started:
-            return
+        """Take in how long an attempt took; one that nobody timed, or that was ended, tells nothing.
+
+        One that a worker's walltime ended tells that tasks may take longer than that.
+        """
         phase, seconds = outcome.task.phase, outcome.seconds
+        if outcome.figures.get(BY_WALLTIME):
+            self._outlasted[phase] = max(seconds, self._outlasted.get(phase, 0.0))
+        if not outcome.started or outcome.status in {Status.LOST, Status.CANCELLED}:
+            return
+        if outcome.status is Status.OK:
+            self._newest[phase].append(seconds)
         before = self._seconds.get(phase, seconds)
         self._seconds[phase] = before + NEWEST * (seconds - before)
 
     def of(self, phase: Phase) -> float | None:
         """Return what a task of a phase takes; ``None`` before the first one came home."""
         return self._seconds.get(phase)
+
+    def most(self, phase: Phase) -> float | None:
+        """Return what a task of a phase takes at the upper end; ``None``: nobody knows.
+
+        As long as none has come home, it is longer than what workers had no time for.
+        """
+        newest = self._newest.get(phase)
+        return upper(newest) if newest else self._outlasted.get(phase)
 
 
 def group_size(asked: int | None, seconds: float | None, n_waiting: int, slots: int, at_once: int = 1) -> int:

@@ -239,14 +239,18 @@ def test_that_short_tasks_come_to_be_sent_together_unasked(tmp_path):
         slots = 2
 
         def __init__(self):
-            self.sizes, self.out = [], []
+            self.sizes, self.terms, self.out, self.expected = [], [], [], []
 
         @property
         def n_out(self):
             return len(self.out)
 
-        def submit(self, tasks):
+        def expect(self, n_waiting, phase):
+            self.expected.append((phase, n_waiting))
+
+        def submit(self, tasks, seconds):
             self.sizes.append(len(tasks))
+            self.terms.append(seconds)
             self.out.append(tasks)
 
         def wait(self, seconds):
@@ -263,6 +267,10 @@ def test_that_short_tasks_come_to_be_sent_together_unasked(tmp_path):
         assert driver.run().kind == "finished"
     assert sum(pool.sizes) == 2001
     assert max(pool.sizes) >= 200
+    assert (Phase.FORECAST, 1000) in pool.expected
+    # Nobody knows at first; then what the others of the phase took.
+    assert pool.terms[0] is None
+    assert pool.terms[-1] == pytest.approx(0.001)
     assert len(pool.sizes) < 60
 
 
