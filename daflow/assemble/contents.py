@@ -22,6 +22,7 @@ from daflow.names import TRUTH, Phase, Status
 from daflow.ports import FloatArray, ObservationTable, Store
 from daflow.records import Grid, Outcome, Variable
 from daflow.report import (
+    EndSummary,
     FieldMaps,
     MemberFailure,
     Moments,
@@ -30,6 +31,7 @@ from daflow.report import (
     StepSpread,
 )
 from daflow.runs.decide import Plan
+from daflow.runs.ends import EndGroup, ends_of, told_hosts, told_messages
 from daflow.runs.facts import Progress
 from daflow.runs.journal import read_journal
 from daflow.runs.status import RunStatus
@@ -59,6 +61,7 @@ def report_contents(
         truth=store.read_predicted(0, [TRUTH], 0, store.layout.n_obs)[0][seen.rows] if has_truth else None,
         maps=list(_maps(run, plan, store, progress, observed)),
         failures=[_failure(run, outcome) for outcome in progress.bad_ends],
+        ends=[_summed_up(group) for group in ends_of(progress)],
         timings=list(_timings(outcomes)),
         spread=[] if store.layout.cycles else list(_spread(run, plan, outcomes)),
         summary=_summary(run),
@@ -100,6 +103,11 @@ def _failure(run: RunFolder, outcome: Outcome) -> MemberFailure:
     log = log_folder(run.folder, task)
     place = str(log.relative_to(run.folder)) if log.exists() else ""
     return MemberFailure(task.index, task.step, task.attempt, outcome.status, outcome.reason, place)
+
+
+def _summed_up(group: EndGroup) -> EndSummary:
+    hosts, messages = told_hosts(group.hosts), told_messages(group, "; ")
+    return EndSummary(group.status, group.attempts, len(group.members), group.done_since, hosts, messages)
 
 
 def _timings(outcomes: Iterable[Outcome]) -> Iterator[PhaseTiming]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.progress import (
@@ -57,29 +59,47 @@ def watching(plan: Plan, console: Console) -> Iterator[Watch]:
         yield _Bars(plan, bars).take
 
 
+@dataclass(frozen=True, slots=True)
+class _Count:
+    """How a stage stands."""
+
+    done: int
+    total: int
+    bad: str
+    """How many have not ended well so far, by how they did: "2 failed, 1 lost"."""
+
+
 class _Totals:
-    """How many tasks the stage at hand has, done and failed: members are counted once a stage, not a fact."""
+    """How the tasks of the stage at hand stand: members are counted once a stage, not a fact."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._failed: dict[Stage, set[int]] = {}
+        self._bad: dict[Stage, dict[int, Status]] = {}
 
-    def of(self, stage: Stage, progress: RunProgress, fact: Fact) -> tuple[int, int, int]:
+    def of(self, stage: Stage, progress: RunProgress, fact: Fact) -> _Count:
         members = self._plan.members
         for earlier in self._plan.stages_of(progress):
             if earlier == stage:
                 break
             members = progress.survivors.get(earlier, members)
-        done = progress.done.get(stage, set())
+        done, dropped = progress.done.get(stage, set()), progress.dropped.get(stage, {})
         failures = progress.failures.get(stage, {})
-        if stage not in self._failed:
-            self._failed[stage] = {i for i, ends in failures.items() if ends and i not in done}
-        elif fact["fact"] == "ended":
+        if stage not in self._bad:
+            bad = {i: ends[-1].status for i, ends in failures.items() if ends and i not in done}
+            self._bad[stage] = bad | {i: outcome.status for i, outcome in dropped.items()}
+        elif fact["fact"] == "ended" and fact["index"] not in dropped:
             index = fact["index"]
-            self._failed[stage].discard(index)
+            self._bad[stage].pop(index, None)
             if failures.get(index) and index not in done:
-                self._failed[stage].add(index)
-        return len(done), len(self._failed[stage]), len(self._plan.indices(stage[0], members))
+                self._bad[stage][index] = failures[index][-1].status
+        counts = Counter(self._bad[stage].values())
+        told = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
+        n_done = len(done) - sum(i in done for i in dropped)
+        return _Count(n_done, len(self._plan.indices(stage[0], members)), told)
+
+    def forget(self) -> None:
+        """Count anew: what befell members on a node that was put aside is not held against them."""
+        self._bad.clear()
 
 
 def _stage(fact: Fact) -> Stage:
@@ -108,18 +128,21 @@ class _Bars:
                 self._bars.console.print(f"[yellow]not as when the run was made:[/] {line}")
             if "cleared" in fact:
                 self._bars.console.print(fact["cleared"], style="yellow", markup=False, highlight=False)
+        if fact["fact"] == "avoided":
+            self._totals.forget()
+            self._bars.console.print(_avoided(fact), style="yellow", markup=False, highlight=False)
         if fact["fact"] not in {"ended", "closed"}:
             return
         stage = _stage(fact)
-        done, failed, total = self._totals.of(stage, progress, fact)
+        count = self._totals.of(stage, progress, fact)
+        done = count.done
         if stage not in self._ids:
-            self._ids[stage] = self._bars.add_task(_name(stage), total=total, failed="", rate="")
+            self._ids[stage] = self._bars.add_task(_name(stage), total=count.total, failed="", rate="")
             self._began[stage] = (time.monotonic(), done)
         began, before = self._began[stage]
         seconds = time.monotonic() - began
         rate = f"{(done - before) / seconds:.1f}/s" if seconds > 1 and done > before else ""
-        told = f"{failed} failed" if failed else ""
-        self._bars.update(self._ids[stage], completed=done, total=total, failed=told, rate=rate)
+        self._bars.update(self._ids[stage], completed=done, total=count.total, failed=count.bad, rate=rate)
         if fact["fact"] == "ended" and fact["status"] != Status.OK:
             self._bars.console.print(_bad_end(fact), style="red", markup=False, highlight=False)
 
@@ -139,14 +162,20 @@ class _Lines:
                 self._say(fact["cleared"])
         if fact["fact"] == "ended" and fact["status"] != Status.OK:
             self._say(_bad_end(fact))
+        if fact["fact"] == "avoided":
+            self._totals.forget()
+            self._say(_avoided(fact))
         if fact["fact"] == "closed":
-            done, failed, total = self._totals.of(_stage(fact), progress, fact)
-            self._say(
-                f"{_name(_stage(fact))}: {done} of {total} done" + (f", {failed} failed" if failed else "")
-            )
+            count = self._totals.of(_stage(fact), progress, fact)
+            told = f"{_name(_stage(fact))}: {count.done} of {count.total} done"
+            self._say(told + (f", {count.bad}" if count.bad else ""))
 
     def _say(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _avoided(fact: Fact) -> str:
+    return f"node {fact['host']} is put aside: {fact['reason']}"
 
 
 def _bad_end(fact: Fact) -> str:

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from rich.table import Table
 from rich.text import Text
 
 from daflow.assemble.preview import Preview
+from daflow.names import Status
+from daflow.runs.ends import told_hosts, told_messages
 from daflow.runs.status import RunStatus
 
 SHOWN = 20
 """How many failures are listed; `--json` has them all."""
+COUNTS = frozenset({"attempts", "members", "done since"})
+STYLES: Mapping[Status, str] = {
+    Status.OK: "green",
+    Status.FAILED: "red",
+    Status.INVALID: "red",
+    Status.TIMED_OUT: "magenta",
+    Status.CANCELLED: "dim",
+    Status.LOST: "yellow",
+    Status.BLOCKED: "bold red",
+}
+"""Red: the member's own; yellow: the machine's."""
 
 
 def size(n_bytes: float) -> str:
@@ -63,6 +76,10 @@ def status_tables(seen: RunStatus) -> Iterator[Table | Text]:
         failed = str(stage.failed) if stage.failed else ""
         stages.add_row(str(stage.step), stage.phase, str(stage.done), failed, str(stage.total), style=style)
     yield stages
+    for host, reason in seen.avoided.items():
+        yield Text.assemble((f"node {host} is put aside: ", "yellow"), reason)
+    if seen.ends:
+        yield _ends(seen)
     if seen.failures:
         yield _failures(seen)
 
@@ -73,6 +90,23 @@ def _how(seen: RunStatus) -> str:
         return f", driven by {seen.driver}{since}"
     reason = f"\n{seen.reason}" if seen.reason and seen.state != "finished" else ""
     return reason + ("\n`daflow resume` goes on with it" if seen.resumable else "")
+
+
+def _ends(seen: RunStatus) -> Table:
+    table = Table(title="how attempts ended that did not end well", title_justify="left", box=None)
+    for name in ("end", "attempts", "members", "done since", "hosts", "messages"):
+        table.add_column(name, overflow="fold", justify="right" if name in COUNTS else "left")
+    for group in seen.ends:
+        attempts = f"{group.attempts}" + (f" ({group.blameless} blameless)" if group.blameless else "")
+        table.add_row(
+            Text(group.status, style=STYLES[group.status]),
+            attempts,
+            str(len(group.members)),
+            str(group.done_since),
+            Text(told_hosts(group.hosts)),
+            Text(told_messages(group)),
+        )
+    return table
 
 
 def _failures(seen: RunStatus) -> Table:
@@ -86,6 +120,11 @@ def _failures(seen: RunStatus) -> Table:
     for end in seen.failures[-SHOWN:]:
         first_line = end.reason.partition("\n")[0]
         table.add_row(
-            str(end.step), end.phase, str(end.member), str(end.attempt), end.status, Text(first_line)
+            str(end.step),
+            end.phase,
+            str(end.member),
+            str(end.attempt),
+            Text(end.status, style=STYLES[end.status]),
+            Text(first_line),
         )
     return table

@@ -1,6 +1,7 @@
 """The report: one HTML file with pictures about a run, from plain data (`ReportContents`)."""
 
 from daflow.report.contents import (
+    EndSummary,
     FieldMaps,
     MemberFailure,
     Moments,
@@ -16,6 +17,7 @@ from daflow.report.steps import Diagnostics, StepFigures, StepScores, StepUpdate
 __all__ = [
     "CycleScores",
     "Diagnostics",
+    "EndSummary",
     "FieldMaps",
     "MemberFailure",
     "Moments",

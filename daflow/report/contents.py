@@ -123,6 +123,19 @@ class MemberFailure:
 
 
 @dataclass(frozen=True, slots=True)
+class EndSummary:
+    """All attempts that ended alike, in words."""
+
+    status: Status
+    attempts: int
+    members: int
+    done_since: int
+    """How many of these members a later attempt brought through."""
+    hosts: str
+    messages: str
+
+
+@dataclass(frozen=True, slots=True)
 class PhaseTiming:
     """What a phase of a step took.
 
@@ -165,6 +178,8 @@ class ReportContents:
         One a finished forecast, in the order of steps.
     truth
         (n_obs,) what the truth of a twin experiment predicts.
+    ends
+        The failures, one a way to end.
     spread
         One a step, in the order of steps.
     summary
@@ -196,6 +211,7 @@ class ReportContents:
     truth: FloatArray | None = None
     maps: Sequence[FieldMaps] = ()
     failures: Sequence[MemberFailure] = ()
+    ends: Sequence[EndSummary] = ()
     timings: Sequence[PhaseTiming] = ()
     spread: Sequence[StepSpread] = ()
     summary: Mapping[str, str] = field(default_factory=dict)

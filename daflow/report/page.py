@@ -112,6 +112,7 @@ def _view(contents: ReportContents) -> dict[str, Any]:
             for i, each in enumerate(contents.maps[: maps.MAPS_SHOWN])
         ],
         "maps_left": max(len(contents.maps) - maps.MAPS_SHOWN, 0),
+        "ends": tables.end_table(contents.ends) if contents.ends else None,
         "reasons": tables.reason_table(contents.failures),
         "failures": tables.failure_table(contents.failures),
         "failed_members": len({each.member for each in contents.failures}),

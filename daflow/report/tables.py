@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from daflow.ports import FloatArray
-from daflow.report.contents import MemberFailure, PhaseTiming, StepSpread
+from daflow.report.contents import EndSummary, MemberFailure, PhaseTiming, StepSpread
 from daflow.report.figures import SHARES, busy_split, timing_label
 from daflow.report.groups import GroupMisfit
 from daflow.report.wording import count, duration, number
@@ -97,6 +97,22 @@ def failure_table(failures: Sequence[MemberFailure]) -> Table:
     return Table(
         head, rows, words=6, note=_rest(len(ordered), FAILURES_SHOWN, "attempt", "of later steps or members")
     )
+
+
+def end_table(ends: Sequence[EndSummary]) -> Table:
+    """Return how many attempts ended in each way that is not good, where, and what they said first."""
+    rows = [
+        (
+            str(each.status),
+            each.hosts or NOTHING,
+            _shortened(each.messages) or NOTHING,
+            f"{each.attempts:,}",
+            f"{each.members:,}",
+            f"{each.done_since:,}",
+        )
+        for each in ends
+    ]
+    return Table(("end", "hosts", "messages", "attempts", "members", "done since"), rows, words=3)
 
 
 def reason_table(failures: Sequence[MemberFailure]) -> Table:

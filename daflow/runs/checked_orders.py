@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 from daflow.errors import DataError
 from daflow.names import Status
 from daflow.records import Outcome
 from daflow.runs.decide import BEFORE_ANALYSIS, MEMBER_PHASES, Plan, least_members, stage_at_hand
+from daflow.runs.ends import listed
 from daflow.runs.facts import Progress, Stage
 from daflow.runs.orders import Orders
 from daflow.runs.policy import Policy
@@ -48,14 +49,14 @@ def check_orders(orders: Orders, progress: Progress, plan: Plan, policy: Policy)
     if both:
         raise DataError(
             "members cannot be tried again and dropped at once",
-            got=_listed(both),
+            got=listed(both),
             do="name them under --retry or under --drop",
         )
     at = _open_for_members(stage, progress, plan)
     if named and at is None:
         closed = "the run is finished" if stage is None else f"the {stage[0]} of step {stage[1]} is at hand"
         raise DataError(
-            f"members {_listed(named)} cannot be tried again or dropped now: their forecasts are closed",
+            f"members {listed(named)} cannot be tried again or dropped now: their forecasts are closed",
             got=closed,
             allowed="while a forecast is at hand",
             do=SETTLED,
@@ -66,8 +67,8 @@ def check_orders(orders: Orders, progress: Progress, plan: Plan, policy: Policy)
     gone = named - frozenset(members)
     if gone:
         raise DataError(
-            f"members {_listed(gone)} were left behind in a stage that is closed",
-            allowed=f"the members that have come to the {at[0]} of step {at[1]}: {_listed(members)}",
+            f"members {listed(gone)} were left behind in a stage that is closed",
+            allowed=f"the members that have come to the {at[0]} of step {at[1]}: {listed(members)}",
             do=SETTLED,
         )
     _check_not_done(orders, progress, at)
@@ -90,8 +91,8 @@ def _check_known(named: Collection[int], plan: Plan) -> None:
     if unknown:
         raise DataError(
             "there are no such members in this run",
-            got=_listed(unknown),
-            allowed=_listed(plan.members),
+            got=listed(unknown),
+            allowed=listed(plan.members),
             do="`daflow status` names those that did not end well",
         )
 
@@ -100,7 +101,7 @@ def _check_not_done(orders: Orders, progress: Progress, at: Stage) -> None:
     done = orders.members & progress.done.get(at, set()) - progress.dropped.get(at, {}).keys()
     if done:
         raise DataError(
-            f"members {_listed(done)} are done: the {at[0]} of step {at[1]} is not made a second time",
+            f"members {listed(done)} are done: the {at[0]} of step {at[1]} is not made a second time",
             allowed="members that have not ended well",
             do="--drop gives them up; a run in a new folder makes them anew",
         )
@@ -117,7 +118,7 @@ def _check_ends(orders: Orders, progress: Progress, stage: Stage | None, members
     behind = ended - frozenset(members)
     if behind:
         raise DataError(
-            f"members {_listed(behind)} ended so, but were left behind in a stage that is closed",
+            f"members {listed(behind)} ended so, but were left behind in a stage that is closed",
             got=f"--retry {','.join(word(status) for status in sorted(orders.retry))}",
             allowed="ends in the stage at hand, where nobody ended so",
             do=f"leave --retry out to go on without them; {SETTLED}",
@@ -146,14 +147,3 @@ def _check_enough(
 def word(status: Status) -> str:
     """Return what an end is called on the command line: without blanks."""
     return str(status).replace(" ", "-")
-
-
-def _listed(numbers: Iterable[int]) -> str:
-    """Return numbers as one writes them, runs of them as 3-7."""
-    runs: list[list[int]] = []
-    for number in sorted(numbers):
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from daflow.names import Phase, Status
 from daflow.runs.decide import Plan
+from daflow.runs.ends import EndGroup, ends_of
 from daflow.runs.facts import Progress
 from daflow.runs.lease import Holder
 
@@ -34,6 +35,8 @@ class MemberStatus:
     attempt: int
     status: Status
     reason: str
+    host: str = ""
+    """Where it ran, if that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,10 @@ class RunStatus:
     failures: tuple[MemberStatus, ...]
     lease: Holder | None = None
     """Who holds its lease, alive or not."""
+    ends: tuple[EndGroup, ...] = ()
+    """The failures, a group for each way to end."""
+    avoided: dict[str, str] = field(default_factory=dict)
+    """Node -> why the last driver put it aside."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON."""
@@ -67,8 +74,10 @@ def status_of(name: str, plan: Plan, progress: Progress, holder: Holder | None) 
     for stage in plan.stages_of(progress):
         indices = plan.indices(stage[0], members)
         failures = progress.failures.get(stage, {})
-        done = progress.done.get(stage, set())
-        failed = sum(bool(outcomes) and index not in done for index, outcomes in failures.items())
+        dropped = progress.dropped.get(stage, {}).keys()
+        done = progress.done.get(stage, set()) - dropped
+        bad = {index for index, outcomes in failures.items() if outcomes and index not in done}
+        failed = len(bad | dropped)
         closed = stage in progress.survivors
         stages.append(StageStatus(*stage, len(done), failed, len(indices), closed))
         members = progress.survivors.get(stage, members)
@@ -78,10 +87,22 @@ def status_of(name: str, plan: Plan, progress: Progress, holder: Holder | None) 
     if holder is not None and not driven and progress.last_stop is None and progress.sessions:
         reason += f": {holder.told()}, since {holder.told_since()}"
     ends = tuple(
-        MemberStatus(o.task.phase, o.task.step, o.task.index, o.task.attempt, o.status, o.reason)
+        MemberStatus(o.task.phase, o.task.step, o.task.index, o.task.attempt, o.status, o.reason, o.host)
         for o in progress.bad_ends
     )
-    return RunStatus(name, state, reason, resumable, driver, len(members), tuple(stages), ends, holder)
+    return RunStatus(
+        name,
+        state,
+        reason,
+        resumable,
+        driver,
+        len(members),
+        tuple(stages),
+        ends,
+        holder,
+        ends_of(progress),
+        {host: avoided.reason for host, avoided in progress.avoided.items()},
+    )
 
 
 def _state(progress: Progress, *, driven: bool) -> tuple[str, str, bool]:
