@@ -71,6 +71,9 @@ class Cycle:
     """The cycle's first observation in the table."""
     last: int
     """One past its last observation."""
+    goes_on: bool = True
+    """Whether the update goes on from where the forecast ends. Else it corrects the state that the forecast
+    started from, and what follows is the same cycle, forecast once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,8 @@ class Layout:
     sharding: str = "none"
     """``aligned``: chunks that one task writes lie in one file."""
     cycles: tuple[Cycle, ...] = ()
-    """A filter's, one a step; they cover the observations in order. Empty: every step has all of them."""
+    """A filter's, one a step; they cover the observations in order, a repeated one several times.
+    Empty: every step has all of them."""
     lag: int = 0
     """By how many cycles observations reach back, into the state that an earlier cycle started from."""
 
@@ -102,6 +106,12 @@ class Layout:
     def cycle(self, step: int) -> Cycle | None:
         """Return from when to when a step's forecast goes; None where there are no cycles."""
         return self.cycles[step] if self.cycles else None
+
+    def first_of(self, step: int) -> int:
+        """Return the first step of the cycle that a step is part of: itself, where none is repeated."""
+        while step > 0 and self.cycles and not self.cycles[step - 1].goes_on:
+            step -= 1
+        return step
 
     def forecasts_at(self, step: int) -> bool:
         """Say whether a step has the state that its forecast ends at, beside the one that it starts from."""

@@ -55,7 +55,7 @@ def report_contents(
         observations=observed,
         n_members=len(plan.members),
         n_state=run.layout.n_state,
-        n_steps=plan.n_updates(progress),
+        n_steps=sum(cycle.goes_on for cycle in run.layout.cycles) or plan.n_updates(progress),
         when=time.strftime("%Y-%m-%d %H:%M", time.localtime(_last_moment(outcomes))),
         predictions=seen.predictions,
         truth=store.read_predicted(0, [TRUTH], 0, store.layout.n_obs)[0][seen.rows] if has_truth else None,
@@ -207,7 +207,8 @@ def _maps(
 def _true_layer(store: Store, variable: Variable, grid: Grid, final: int) -> FloatArray:
     """Return the truth when the last step is reached: a filter's moves on with its members."""
     if store.layout.cycles and final:
-        return _Layer(store.forecasts, variable, grid).read(final - 1, TRUTH)
+        ended = store.layout.first_of(final) - 1
+        return _Layer(store.forecasts if ended >= 0 else store, variable, grid).read(max(ended, 0), TRUTH)
     return _Layer(store, variable, grid).read(0, TRUTH)
 
 

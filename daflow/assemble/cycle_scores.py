@@ -20,23 +20,29 @@ def cycle_scores(outcomes: Sequence[Outcome], layout: Layout) -> list[CycleScore
     """Return the scores of every cycle whose update is done; none where there are no cycles."""
     if not layout.cycles:
         return []
+    of_cycle = [each for each in step_updates(outcomes, layout) if layout.cycles[each.step].goes_on]
     chi_square = {each.step: each.figures.get(CHI_SQUARE) for each in step_figures(outcomes)}
     errors, smoothed = (
         _squared_errors(outcomes, phase, layout.n_slices) for phase in (Phase.UPDATE, Phase.SMOOTH)
     )
+
+    def repeated(step: int) -> bool:
+        return layout.first_of(step) < step
+
     return [
         CycleScores(
             each.step,
             layout.cycles[each.step].stop,
-            each.before,
+            # What a repeated cycle goes on from is its analysis: of the forecast before nothing was noted.
+            {} if repeated(each.step) else each.before,
             each.after,
-            _rms(ERROR_BEFORE, errors.get(each.step, {}), layout),
+            {} if repeated(each.step) else _rms(ERROR_BEFORE, errors.get(each.step, {}), layout),
             _rms(ERROR_AFTER, errors.get(each.step, {}), layout),
-            chi_square.get(each.step),
+            chi_square.get(layout.first_of(each.step)),
             # What a cycle ends with, the next one starts from.
             _rms(ERROR_AFTER, smoothed.get(each.step + 1, {}), layout),
         )
-        for each in step_updates(outcomes, layout)
+        for each in of_cycle
     ]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daflow.config.cycling import CyclingSettings
+from daflow.config.filters import IenksSettings
 from daflow.config.schema import Workflow
 from daflow.errors import CombinationError, DataError
 from daflow.inputs.observations import covariance_of
@@ -26,7 +27,7 @@ def cycles_of(workflow: Workflow, table: ObservationTable) -> tuple[Cycle, ...]:
     """Return the cycles of a run, in order; none where there is no section ``cycling``.
 
     Laws: each observation is in one cycle; a cycle starts where the one before stops; the number of a cycle
-    depends only on the times of the observations.
+    depends only on the times of the observations. A method that iterates repeats each cycle in its place.
 
     Parameters
     ----------
@@ -52,10 +53,17 @@ def cycles_of(workflow: Workflow, table: ObservationTable) -> tuple[Cycle, ...]:
     ends = np.append(np.flatnonzero(np.diff(stops) > 0) + 1, len(stops))
     firsts = [0, *ends[:-1].tolist()]
     starts = [workflow.cycling.start, *(float(stops[end - 1]) for end in ends[:-1])]
+    again = n_repeats(workflow)
     return tuple(
-        Cycle(start, float(stops[last - 1]), first, last)
+        Cycle(start, float(stops[last - 1]), first, last, goes_on=turn == again)
         for start, first, last in zip(starts, firsts, ends.tolist(), strict=True)
+        for turn in range(again + 1)
     )
+
+
+def n_repeats(workflow: Workflow) -> int:
+    """Return how many times a cycle is forecast once more, from a state that was corrected."""
+    return workflow.method.iterations if isinstance(workflow.method, IenksSettings) else 0
 
 
 def table_in_cycles(workflow: Workflow, table: ObservationTable) -> ObservationTable:
@@ -116,13 +124,14 @@ def observed_at(workflow: Workflow, observations: Observations) -> Callable[[int
         return lambda _: everything
     if observations.error:
         covariance_of(observations)  # what is wrong with any of it is told now
-    errors = _errors(observations.error, cycles)
+    errors = _errors(observations.error, [cycle for cycle in cycles if cycle.goes_on])
+    every = n_repeats(workflow) + 1
 
     def observed(step: int) -> Observed:
         rows = slice(cycles[step].first, cycles[step].last)
         table = {name: column[rows] for name, column in observations.table.items()}
         numbers = None if observations.numbers is None else observations.numbers[rows]
-        return Observed(values[rows], covariance_of(Observations(table, errors[step])), numbers)
+        return Observed(values[rows], covariance_of(Observations(table, errors[step // every])), numbers)
 
     return observed
 

@@ -12,7 +12,19 @@ from daflow.assemble.cycles import cycles_of, observed_at
 from daflow.assemble.kinds import BY_DISTANCE, EVERY_LOCALIZATION, NO_LOCALIZATION, Kind
 from daflow.assemble.localities import locality_of, network_of, taper_of
 from daflow.assemble.shrinkage import check_shrinkage, shrinkage_filter
-from daflow.config.filters import EnkfNSettings, EnkfSettings, EtkfSettings, GainInflatedEnkfSettings
+from daflow.config.filters import (
+    EnkfNSettings,
+    EnkfSettings,
+    EtkfSettings,
+    GainInflatedEnkfSettings,
+    IenksSettings,
+)
+from daflow.config.inflation import (
+    AdditiveInflation,
+    MultiplicativeInflation,
+    acts_before,
+    inflations_of,
+)
 from daflow.config.localization import DistanceLocalization, NoLocalization, for_kinds
 from daflow.config.observations import BlockError, DenseError, LowRankError
 from daflow.config.schema import Workflow
@@ -25,6 +37,7 @@ from daflow.methods.filters_global import (
     etkf_analysis,
     not_rotated,
 )
+from daflow.methods.filters_iterated import IterativeKalmanSmoother
 from daflow.methods.filters_local import LocalSerialFilter, LocalTransformFilter, Network
 from daflow.methods.filters_networks import Networks
 from daflow.methods.filters_perturbed import Halfway, Perturbed, PerturbedFilter
@@ -131,6 +144,35 @@ def _enkf_n(workflow: Workflow, observations: Observations) -> Method:
     return TransformFilter(steps.observed, len(steps), FiniteSizeAnalysis(hyperprior, method.root))
 
 
+def _ienks(workflow: Workflow, observations: Observations) -> Method:
+    method, steps = cast("IenksSettings", workflow.method), _steps(workflow, observations)
+    rotate = RandomRotation(workflow.seed) if method.rotation == "random" else not_rotated
+    return IterativeKalmanSmoother(steps.observed, len(steps), method.iterations, rotate)
+
+
+def _check_ienks(workflow: Workflow) -> None:
+    """See that what else is asked goes with forecasting a cycle again."""
+    observed, wanted = workflow.observations, []
+    if workflow.cycling is None:
+        wanted.append(("cycling: null", "a section cycling"))
+    if any(acts_before(one) or not isinstance(one, _WIDENING) for one in inflations_of(workflow.inflation)):
+        wanted.append(
+            ("inflation of another kind", "inflation.kind: multiplicative with on: posterior, or additive")
+        )
+    if observed.background_check or observed.outliers or observed.super_obs:
+        wanted.append(("checks or super-observations", "observations as they are"))
+    if workflow.policy.missing_predictions != "invalid":
+        wanted.append((f"policy.missing_predictions: {workflow.policy.missing_predictions}", "invalid"))
+    if wanted:
+        got, allowed = zip(*wanted, strict=True)
+        raise CombinationError(
+            "method.kind ienks forecasts each cycle several times, with the same observations and members",
+            got="; ".join(got),
+            allowed="; ".join(allowed),
+            do="change these, or choose method.kind: etkf",
+        )
+
+
 def _serial(workflow: Workflow, observations: Observations) -> Method:
     scheme, steps = workflow.method.kind, _steps(workflow, observations)
     networks = steps.networks(workflow)
@@ -209,6 +251,8 @@ def _one(workflow: Workflow) -> int:  # noqa: ARG001 - whatever the workflow say
 
 
 _LOCAL: Final = frozenset({"observation_error"})
+_WIDENING: Final = (MultiplicativeInflation, AdditiveInflation)
+"""What may widen the members at the end of a cycle: it does not ask how they were before the update."""
 _SERIAL: Final = frozenset({"none", "cross_covariance"})
 
 FILTERS: Final[Mapping[str, Kind]] = {
@@ -226,6 +270,7 @@ FILTERS: Final[Mapping[str, Kind]] = {
     "eakf": Kind(_serial, _one, localizations=_SERIAL, weights=BY_DISTANCE, one_transform=True),
     "letkf": Kind(_letkf, _one, localizations=_LOCAL),
     "enkf_n": Kind(_enkf_n, _one, one_transform=True),
+    "ienks": Kind(_ienks, _one, check=_check_ienks),
     "shrinkage_etkf": Kind(
         _shrinkage,
         _one,

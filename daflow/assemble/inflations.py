@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from daflow.assemble.cycles import cycles_of, observed_at
+from daflow.assemble.cycles import cycles_of, n_repeats, observed_at
 from daflow.assemble.kinds import Kind
 from daflow.assemble.localities import locality_of
 from daflow.config.inflation import (
@@ -29,7 +29,7 @@ from daflow.config.observations import BlockError, DenseError, LowRankError
 from daflow.config.schema import Workflow
 from daflow.errors import CombinationError
 from daflow.methods import DistanceLocality
-from daflow.methods.inflated import OfPosterior, OfPrior, inflated_method
+from daflow.methods.inflated import AtSomeSteps, OfPosterior, OfPrior, inflated_method
 from daflow.methods.inflations import (
     AdaptivePrior,
     MultipliedPosterior,
@@ -58,6 +58,9 @@ def inflated(workflow: Workflow, method: Method, observations: Observations) -> 
         return method
     before = [_PRIOR[type(one)](one, workflow, observations) for one in many if acts_before(one)]
     after = tuple(_POSTERIOR[type(one)](one, workflow) for one in many if not acts_before(one))
+    if n_repeats(workflow):
+        cycles = cycles_of(workflow, observations.table)
+        after = tuple(AtSomeSteps(each, lambda step: cycles[step].goes_on) for each in after)
     return inflated_method(method, before[0] if before else None, after)
 
 

@@ -175,7 +175,7 @@ class Run:
         self._check_cycles()
         step, members = self._forecast_members(step)
         opened = self._open(f"step={step}")[FORECAST].sel({MEMBER: members})
-        return self._unstacked(opened).assign_coords(time=self._time(step + 1))
+        return self._unstacked(opened).assign_coords(time=self._layout.cycles[step].stop)
 
     def predicted(self, step: int = -1) -> xr.DataArray:
         """Return the predicted observations of a step: ``(member, obs)``, with the table's coordinates.
@@ -207,7 +207,7 @@ class Run:
     def observations(self) -> xr.Dataset:
         """Return what was observed: ``value`` and ``error_std`` along ``obs``, and the table's columns.
 
-        In a filter ``step`` says in which cycle.
+        In a filter ``step`` says which step forecasts them first.
 
         Raises
         ------
@@ -219,8 +219,9 @@ class Run:
         columns = {name: (OBS, column) for name, column in table.items()}
         measured = {name: columns.pop(name) for name in ("value", "error_std")}
         if self._layout.cycles:
-            sizes = [cycle.last - cycle.first for cycle in self._layout.cycles]
-            columns["step"] = (OBS, np.repeat(np.arange(len(sizes)), sizes))
+            each = [(s, c) for s, c in enumerate(self._layout.cycles) if self._layout.first_of(s) == s]
+            steps, cycles = zip(*each, strict=True)
+            columns["step"] = (OBS, np.repeat(steps, [cycle.last - cycle.first for cycle in cycles]))
         return xr.Dataset(measured, coords=columns)
 
     def truth(self, step: int = 0) -> xr.Dataset:
@@ -229,8 +230,8 @@ class Run:
         Parameters
         ----------
         step
-            0 is what the truth starts from. In a filter k is its state at the end of cycle k - 1, the time of
-            ``state(k)`` and of ``forecast(k - 1)``.
+            0 is what the truth starts from. In a filter k is its state at the time of ``state(k)``: the end
+            of cycle k - 1.
 
         Raises
         ------
@@ -243,10 +244,11 @@ class Run:
         if not 0 <= step <= len(cycles):
             raise DataError(f"the truth has no step {step}", got=step, allowed=f"0 to {len(cycles)}")
         group = self._open("truth")
-        if step == 0:
+        ended = self._layout.first_of(step) - 1
+        if ended < 0:
             truth = self._unstacked(group[PARAMETERS])
         else:
-            row = group[FORECAST].isel(step=[step - 1]).rename(step=MEMBER)
+            row = group[FORECAST].isel(step=[ended]).rename(step=MEMBER)
             truth = self._unstacked(row.assign_coords({MEMBER: [0]}))
         alone: xr.Dataset = truth.isel({MEMBER: 0}, drop=True)
         return alone.assign_coords(time=self._time(step)) if cycles else alone
@@ -254,7 +256,7 @@ class Run:
     def _time(self, step: int) -> float:
         """Return the time at which a filter's step starts."""
         cycles = self._layout.cycles
-        return cycles[step - 1].stop if step else cycles[0].start
+        return cycles[step].start if step < len(cycles) else cycles[-1].stop
 
     def _check_cycles(self) -> None:
         if not self._layout.cycles:

@@ -62,7 +62,8 @@ def _by_step(plan: Plan, store: Store, progress: Progress) -> Iterator[Forecast]
 
 def _joined(store: Store, progress: Progress) -> Iterator[Forecast]:
     layout = store.layout
-    done = [s for s in range(len(layout.cycles)) if (Phase.FORECAST, s) in progress.survivors]
+    firsts = (s for s in range(len(layout.cycles)) if layout.first_of(s) == s)
+    done = [s for s in firsts if (Phase.FORECAST, s) in progress.survivors]
     if done:
         members = progress.survivors[Phase.FORECAST, done[-1]]
         parts = [store.read_predicted(s, members, 0, len(layout.obs_of(s))) for s in done]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from daflow.assemble.cycles import n_repeats
 from daflow.assemble.keys import stage_keys
 from daflow.assemble.smoothers import alphas_of
 from daflow.config.es_mda import DISCREPANCY, EsMdaSettings, GeometricAlphas
@@ -54,6 +55,13 @@ def check(parent: Workflow, branch: Workflow, asked: Sequence[KeyPath], step: in
             got=f"{n_steps} updates, of steps 0 to {n_steps - 1}",
             allowed=f"more than {step} updates, or an earlier step",
             do="give another --step, or a schedule that goes on (method.steps, method.alphas)",
+        )
+    if n_repeats(branch) != n_repeats(parent):
+        raise ConfigError(
+            "method: a branch cannot forecast cycles more often, or less, than its run",
+            got=f"method.kind: {branch.method.kind}, {n_repeats(branch)} repeats of a cycle",
+            allowed=f"as many as the run has: {n_repeats(parent)}",
+            do="run the workflow with this method in a folder of its own",
         )
     if step and parent.cycling is None:
         _check_iteration(parent, branch, step)

@@ -195,8 +195,8 @@ class _Lane:
 
     def _truth(self, given: SliceInput, watch: Stopwatch) -> TrueSlice | None:
         """Return where the truth of a filter's twin experiment is at the time of the analysis."""
-        bench, where = self._bench, given.where
-        if bench.twin is None or not bench.store.layout.cycles:
+        bench, where, cycle = self._bench, given.where, self._bench.store.layout.cycle(given.step)
+        if bench.twin is None or cycle is None or not cycle.goes_on:
             return None
         with watch.on("read"):
             values = bench.store.forecasts.read_member(given.step, TRUTH, where.start, where.stop)
@@ -246,7 +246,8 @@ class _Lane:
             members = self._survivors(task.step)
             slab = self._slab_for(len(members))
             # A filter updates the state that the step's forecast has ended at.
-            prior = bench.store.forecasts if bench.store.layout.cycles else bench.store
+            cycle = bench.store.layout.cycle(task.step)
+            prior = bench.store.forecasts if cycle is not None and cycle.goes_on else bench.store
             prior.read_slice(bench.method.base(task.step), where, members, slab)
             shared = bench.factors if task.phase is Phase.UPDATE else bench.prepared
             carried = bench.store.read_arrays(carried_of(task.step, where)) if task.step else None

@@ -58,11 +58,12 @@ class StoredParameters(Mapping[str, FloatArray]):
 class AttemptInput(MemberInput):
     """What a model gets to forecast one member; what costs something is made when it is first asked for."""
 
-    __slots__ = ("_folder", "_log_dir", "_root_seed", "_seed", "_work_dir", "task")
+    __slots__ = ("_folder", "_log_dir", "_root_seed", "_seed", "_seed_step", "_work_dir", "task")
     task: Task
     _folder: Path
     _root_seed: int
     _seed: int | None
+    _seed_step: int
     _log_dir: Path | None
     _work_dir: Path | None
 
@@ -71,6 +72,8 @@ class AttemptInput(MemberInput):
     ) -> None:
         given: dict[str, object] = {"member": task.index, "step": task.step, "parameters": parameters}
         given |= {"observations": table, "task": task, "_folder": bench.folder, "_root_seed": bench.seed}
+        # A cycle that is forecast again has the same noise.
+        given["_seed_step"] = bench.store.layout.first_of(task.step)
         for name, value in (given | {"_seed": None, "_log_dir": None, "_work_dir": None}).items():
             object.__setattr__(self, name, value)
 
@@ -79,7 +82,7 @@ class AttemptInput(MemberInput):
         """For the model's own noise: the same for the same member and step, whatever happened before."""
         seed = self._seed
         if seed is None:
-            seed = model_seed(self._root_seed, self.step, self.member)
+            seed = model_seed(self._root_seed, self._seed_step, self.member)
             object.__setattr__(self, "_seed", seed)
         return seed
 
@@ -218,6 +221,11 @@ def _follow_truth(bench: Workbench, task: Task, watch: Stopwatch, table: Observa
     layout, predicted = bench.store.layout, []
     state: Mapping[str, FloatArray] = StoredParameters(bench.store, 0, TRUTH, watch)
     for step in range(len(layout.cycles)):
+        if layout.first_of(step) < step:
+            # A repeated cycle: the truth goes through it once.
+            with watch.on("write"):
+                bench.store.forecasts.write_member(step, TRUTH, state.values())
+            continue
         rows = rows_of(table, layout.obs_of(step))
         seen = {name: bench.views[name](values) for name, values in state.items() if name in bench.views}
         attempt = Task(task.phase, step, TRUTH, task.attempt)

@@ -2,6 +2,7 @@
 
 from daflow.methods.es_mda import DiscrepancyEsMda, EsMda
 from daflow.methods.filters_global import TransformFilter
+from daflow.methods.filters_iterated import IterativeKalmanSmoother
 from daflow.methods.filters_local import LocalSerialFilter, LocalTransformFilter
 from daflow.methods.filters_perturbed import PerturbedFilter
 from daflow.methods.filters_shrinkage import LocalShrinkageFilter, ShrinkageFilter
@@ -25,6 +26,7 @@ __all__ = [
     "EsMda",
     "Etki",
     "GaussNewton",
+    "IterativeKalmanSmoother",
     "IterativeSmoother",
     "LevenbergMarquardt",
     "LocalSerialFilter",

@@ -59,6 +59,24 @@ class OfPosterior(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class AtSomeSteps:
+    """What widens an ensemble after its update, but not after every one."""
+
+    posterior: OfPosterior
+    acts: Callable[[int], bool]
+    """Says of a step whether it does."""
+
+    def remember(self, slab: FloatArray) -> FloatArray | None:
+        """Return what has to be known of the slice that the method is going to update."""
+        return self.posterior.remember(slab)
+
+    def inflate(self, given: SliceInput, slab: FloatArray, before: FloatArray | None) -> None:
+        """Inflate an updated slice in place, if it is time."""
+        if self.acts(given.step):
+            self.posterior.inflate(given, slab, before)
+
+
+@dataclass(frozen=True, eq=False)
 class Inflated:
     """A method whose prior is inflated before each update, its posterior after it, or both.
 

@@ -27,7 +27,8 @@ class CycleScores:
     step, time
         The number of the cycle, from 0 on, and when it ends.
     forecast_spread, analysis_spread
-        Variable -> standard deviation over the members, mean over the variable's numbers, in its unit.
+        Variable -> standard deviation over the members, mean over the variable's numbers, in its unit; the
+        forecast's is empty, and so is its error, where the cycle was repeated.
     forecast_rmse, analysis_rmse
         Variable -> root mean square, over its numbers, of the mean's error against the truth; empty where
         nobody knows the truth.
@@ -51,7 +52,7 @@ def cycle_pictures(cycles: Sequence[CycleScores]) -> list[Picture]:
     """Return a picture a variable, of the first few, and one of chi-square where it is known."""
     if not cycles:
         return []
-    names = list(cycles[0].forecast_spread)[:VARIABLES_SHOWN]
+    names = list(cycles[0].analysis_spread)[:VARIABLES_SHOWN]
     pictures = [_errors(name, cycles, number) for number, name in enumerate(names)]
     if any(cycle.chi_square is not None for cycle in cycles):
         pictures.append(_chi_square(cycles))

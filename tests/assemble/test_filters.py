@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
 from daflow.assemble.filters import FILTERS
 from daflow.assemble.kinds import EVERY_LOCALIZATION, EVERY_WEIGHT, check_localization
 from daflow.assemble.methods import KINDS, check_method, n_steps_of, summary_of
 from daflow.config.load import workflow_from
+from daflow.config.yaml_text import parse_document
 from daflow.errors import CombinationError, ConfigError
 from daflow.methods import filters_global
 from daflow.methods.filters_global import RandomRotation, TransformFilter
@@ -258,9 +258,9 @@ def test_that_the_users_page_tells_which_localizations_each_filter_takes():
 
 def test_that_the_examples_of_the_users_page_are_workflows():
     examples = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-    assert len(examples) == 6
+    assert len(examples) == 7
     for text in examples:
-        flow = workflow_from(BARE | yaml.safe_load(text))
+        flow = workflow_from(BARE | parse_document(text, "the page").values)
         check_method(flow)
 
 
