@@ -30,6 +30,7 @@ CALM_AFTER = 8
 """Sessions after which nothing disturbs the run any more, so that it can end."""
 EVENTS = (
     "handed back",
+    "refused",
     "killed among them",
     "lost",
     "cut off",
@@ -70,7 +71,10 @@ class ChaoticPool:
     def n_out(self):
         return len(self.out)
 
-    def submit(self, tasks):
+    def expect(self, n_waiting, phase=None):
+        assert n_waiting >= 0
+
+    def submit(self, tasks, seconds=None):
         assert len({(task.phase, task.step) for task in tasks}) == 1
         out = {(t.phase, t.step, t.index) for group in self.out for t in group}
         for task in tasks:
@@ -82,6 +86,9 @@ class ChaoticPool:
     def sent_back(self):
         back, self.back = self.back, []
         return back
+
+    def running(self):
+        return {}
 
     def wait(self, seconds):
         if not self.out or self._strikes("nothing"):
@@ -97,6 +104,8 @@ class ChaoticPool:
     def done(self, tasks):
         """Do some of the tasks, or all."""
         task = self.random.choice(tasks)
+        if self._strikes("refused"):
+            return []
         if self._strikes("lost"):
             return [Outcome(task, Status.LOST, reason="its node died")]
         if self._strikes("blocked"):
@@ -250,7 +259,7 @@ def assert_done_once(progress):
 @given(st.integers(0, 2**32), st.sets(PLACES, max_size=2), GROUPS)
 def test_that_deaths_and_duplicates_alone_cost_no_member_and_no_attempt(seed, fails, group):
     rates = dict.fromkeys(
-        ("handed back", "twice", "nothing", "death", "death after the receipt", "torn line"), 0.03
+        ("handed back", "refused", "twice", "nothing", "death", "death after the receipt", "torn line"), 0.03
     )
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         run, reference = fresh(folder, "disturbed", fails), fresh(folder, "reference", fails)
