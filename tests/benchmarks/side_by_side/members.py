@@ -148,7 +148,7 @@ CASES = (
     ),
     Case(
         "members-many",
-        "a step of {sizes} members, a member's share",
+        "a step of 100 to 10,000 members, a member's share",
         of_more_members,
         {"sizes": SIZES, "small": False},
         {"sizes": (3, 4), "small": True},
