@@ -11,7 +11,7 @@ import pytest
 
 from daflow.errors import StoreError
 from daflow.names import Phase, Status
-from daflow.report import MemberFailure, PhaseTiming, StepPredictions, StepSpread, write_report
+from daflow.report import EndSummary, MemberFailure, PhaseTiming, StepPredictions, StepSpread, write_report
 from daflow.report.page import render
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
@@ -206,6 +206,23 @@ def test_that_predictions_beyond_all_measure_are_drawn(make_contents):
     ]
     text = render(make_contents(observations=table, predictions=steps, truth=None, maps=()))
     assert "1.00e+200 → 1.00" in Page(text).text
+
+
+def test_that_ends_are_summed_up_by_reason_before_every_attempt_is_told(make_contents):
+    failures = [
+        MemberFailure(3, 1, 0, Status.LOST, "its worker died"),
+        MemberFailure(4, 1, 0, Status.FAILED, EVIL),
+    ]
+    ends = [
+        EndSummary(Status.FAILED, 1, 1, 0, "", EVIL),
+        EndSummary(Status.LOST, 1200, 30, 29, "n1 (1100), n2 (100)", "1200 x its worker died"),
+    ]
+    text = Page(render(make_contents(failures=failures, ends=ends))).text
+    assert "n1 (1100), n2 (100)" in text
+    assert text.index("1200 x its worker died") < text.index("Every attempt")
+    assert "1,200" in text
+    assert EVIL in text
+    assert "done since" not in Page(render(make_contents(failures=failures))).text
 
 
 def test_that_what_is_left_out_is_counted(make_contents, make_maps):
