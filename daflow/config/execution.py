@@ -18,7 +18,7 @@ from daflow.config.clusters import (
     SlurmExecution,
 )
 from daflow.config.external_models import FunctionName
-from daflow.config.section import InputPath
+from daflow.config.section import InputPath, Positive
 from daflow.config.workers import LEAST_MEMORY, UNITS, Group, Memory, WorkersSection, bytes_of
 
 __all__ = [
@@ -75,6 +75,10 @@ class PluginExecution(WorkersSection):
         default=None,
         ge=1,
         description="How many workers it is asked for by its scale(); null: those that the function starts.",
+    )
+    patience: Positive = Field(
+        default=1800.0,
+        description="Seconds that the run waits while none of the 'workers' that were asked for has come.",
     )
     folder: InputPath = Field(default=Path(), description="Where the module is looked for first.")
 

@@ -14,6 +14,7 @@ from distributed import Client, LocalCluster
 from daflow.config.execution import AddressExecution, ExecutionSettings, LocalExecution, QueueExecution
 from daflow.errors import ConfigError, PoolError
 from daflow.execution.crews import Crew, Unattended
+from daflow.execution.plugin_clusters import plugin_crew
 from daflow.execution.queue_scripts import Site
 
 SETTINGS: Final[dict[str, Any]] = {
@@ -27,6 +28,8 @@ SETTINGS: Final[dict[str, Any]] = {
     "distributed.deploy.lost-worker-timeout": "365 days",
     "distributed.comm.retry.count": 3,
     "distributed.comm.timeouts.connect": "60s",
+    # A host that is gone or cut off says nothing: the kernel's own patience would be a quarter of an hour.
+    "distributed.comm.timeouts.tcp": "30s",
     # Tasks leave no results behind, so there is nothing to spill.
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
@@ -75,7 +78,8 @@ def connect(execution: ExecutionSettings, folder: Path) -> Iterator[Crew]:
             with _queued(execution, folder) as crew:
                 yield crew
         else:
-            raise PoolError(f"execution.kind: {execution.kind} cannot be called together by this version")
+            with plugin_crew(execution) as crew:
+                yield crew
 
 
 @contextmanager
