@@ -180,11 +180,14 @@ def _sge(execution: QueueExecution, said: Mapping[str, Any]) -> dict[str, Any]:
     return words
 
 
-def _oar(execution: QueueExecution, _said: Mapping[str, Any]) -> dict[str, Any]:
+def _oar(execution: QueueExecution, said: Mapping[str, Any]) -> dict[str, Any]:
     asked = execution.memory_property if isinstance(execution, OarExecution) else None
+    # dask-jobqueue leaves what jobs print in whatever folder the driver was started from.
+    printed = [f"-O {said['log_directory']}/%jobid%.out", f"-E {said['log_directory']}/%jobid%.err"]
     return _queued(execution) | {
         "project": execution.account,
         "memory_per_core_property_name": asked or "not_applicable",
+        "job_extra_directives": [*printed, *said["job_extra_directives"]],
     }
 
 
