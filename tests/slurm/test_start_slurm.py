@@ -21,7 +21,9 @@ def test_that_it_runs_jobs_on_both_of_its_nodes(slurm):
 def test_that_starting_it_again_finds_it(slurm):
     before = start_slurm.daemons(slurm.folder)
     again = subprocess.run(
-        [sys.executable, start_slurm.__file__, "start", str(slurm.folder)], capture_output=True, check=True
+        [sys.executable, start_slurm.__file__, "start", str(slurm.folder)],
+        capture_output=True,
+        check=True,
     )
     assert again.stdout.decode().strip() == f"export SLURM_CONF={slurm.configuration}"
     assert start_slurm.daemons(slurm.folder) == before
