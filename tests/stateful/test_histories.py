@@ -3,7 +3,7 @@
 import os
 import tempfile
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
@@ -12,20 +12,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daflow.errors import ModelFailed
+from daflow.errors import DataError, ModelFailed
 from daflow.execution.carry_out import carry_out_all
-from daflow.names import Phase, Status
+from daflow.names import BLAMELESS, Phase, Status
 from daflow.records import Outcome
 from daflow.runs import facts
+from daflow.runs.checked_orders import check_orders
 from daflow.runs.decide import MEMBER_PHASES
 from daflow.runs.driver import Driver
 from daflow.runs.facts import fold
 from daflow.runs.journal import Journal, read_journal
+from daflow.runs.orders import NONE, Orders
 from daflow.runs.policy import Policy, retries_of
 from tests.contracts.toy_run import N_MEMBERS, N_STEPS, ToyRun, plan
 
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - no secrets: syncs are free there
-POLICY = Policy(retries_of({Status.INVALID: 1, Status.LOST: 1}), min_members=3)
+ONCE_MORE = frozenset({Status.INVALID, Status.TIMED_OUT, Status.CANCELLED, Status.LOST})
+POLICY = Policy(retries_of(dict.fromkeys(ONCE_MORE, 1)), min_members=3)
 CALM_AFTER = 8
 """Sessions after which nothing disturbs the run any more, so that it can end."""
 EVENTS = (
@@ -41,6 +44,19 @@ EVENTS = (
     "death after the receipt",
     "torn line",
 )
+
+
+UNDONE = {
+    "lost": Outcome(None, Status.LOST, reason="its node died"),
+    "blocked": Outcome(None, Status.BLOCKED, reason="the disk is full"),
+    "lost, nobody to blame": Outcome(
+        None, Status.LOST, reason="its job was cancelled", figures={BLAMELESS: 1.0}
+    ),
+    "timed out": Outcome(None, Status.TIMED_OUT, reason="it hung"),
+    "cut off by a rule": Outcome(None, Status.CANCELLED, reason="it was the last"),
+}
+TOLD = ("timed out", "cut off by a rule", "lost, nobody to blame", "orders")
+"""What follows from how members end, and from what the operator asks for."""
 
 
 class WorkerDied(BaseException):
@@ -106,10 +122,9 @@ class ChaoticPool:
         task = self.random.choice(tasks)
         if self._strikes("refused"):
             return []
-        if self._strikes("lost"):
-            return [Outcome(task, Status.LOST, reason="its node died")]
-        if self._strikes("blocked"):
-            return [Outcome(task, Status.BLOCKED, reason="the disk is full")]
+        for event, end in UNDONE.items():
+            if (task.phase in MEMBER_PHASES or event in EVENTS) and self._strikes(event):
+                return [replace(end, task=task)]
         if self._strikes("killed among them"):
             self.killed_in(tasks, task)
             return [Outcome(task, Status.LOST, reason="its worker was killed")]
@@ -140,6 +155,22 @@ class ChaoticPool:
         return self.random.random() < self.rates.get(event, 0.0)
 
 
+def asked(progress, random):
+    """Return what an operator asks for, as far as it can be had; one member is dropped at most."""
+    member = random.randrange(N_MEMBERS)
+    orders = random.choice(
+        [
+            Orders(retry=frozenset({random.choice([Status.FAILED, *ONCE_MORE])})),
+            Orders(members=frozenset({member})),
+            NONE if any(progress.dropped.values()) else Orders(drop=frozenset({member})),
+        ]
+    )
+    try:
+        return orders, check_orders(orders, progress, plan(), POLICY)
+    except DataError:
+        return NONE, None
+
+
 def session(run, random, rates, group):
     """Drive for one session; return how it stopped, or nothing if the driver died."""
     path = run.folder / "journal.jsonl"
@@ -148,7 +179,12 @@ def session(run, random, rates, group):
     done = {(o.task.phase, o.task.step, o.task.index) for o in run.store.receipts() if o.status == Status.OK}
     pool = ChaoticPool(bench, random, rates, path, done)
     with Journal(path) as journal:
-        fact = facts.opened({"pid": 1})
+        orders, at = Orders(retry=ONCE_MORE), None  # once it is calm, whoever may come through does
+        if rates:
+            orders, at = (
+                asked(progress, random) if random.random() < rates.get("orders", 0.0) else (NONE, None)
+            )
+        fact = facts.opened({"pid": 1}, orders=orders, at=at)
         journal.append(fact)
         progress.take(fact)
         watch = lambda fact, so_far: None  # noqa: E731 - nothing to watch
@@ -194,7 +230,10 @@ def fresh(folder, name, fails):
 
 PLACES = st.tuples(st.integers(0, N_MEMBERS - 1), st.sampled_from(["prior", *range(N_STEPS + 1)]))
 GROUPS = st.sampled_from([None, 1, 2, 4, 7])
-RATES = st.fixed_dictionaries({event: st.sampled_from([0.0, 0.0, 0.02, 0.1, 0.3]) for event in EVENTS})
+RATES = st.fixed_dictionaries(
+    {event: st.sampled_from([0.0, 0.0, 0.02, 0.1, 0.3]) for event in EVENTS + TOLD}
+    | {"orders": st.sampled_from([0.0, 0.5, 1.0])}
+)
 
 
 @pytest.mark.slow
@@ -205,10 +244,10 @@ def test_that_any_history_ends_as_the_run_that_nothing_disturbed(seed, rates, fa
         run = fresh(folder, "disturbed", fails)
         stop = driven(run, seed, rates, group)
         progress = fold(read_journal(run.folder / "journal.jsonl"))
-        # With two failures at most, only losses beyond the retries can bring the members below three, and
-        # a new session forgives them: once it is calm, every run is finished unless it closed with too few.
+        # With two failures and one dropped at most, only ends beyond the retries can bring the members below
+        # three, and they are forgiven: once it is calm, every run is finished unless it closed with too few.
         last = min(len(members) for members in progress.survivors.values())
-        assert stop.kind == "finished" or (stop.kind == "too few members" and last <= POLICY.min_members + 1)
+        assert stop.kind == "finished" or (stop.kind == "too few members" and last <= POLICY.min_members + 2)
         left = dropped(progress)
         reference = fresh(folder, "reference", left)
         calm = driven(reference, 0, {})
