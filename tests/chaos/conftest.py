@@ -1,0 +1,5 @@
+"""Where small runs are made: as in the tests from end to end."""
+
+from tests.end_to_end.conftest import place
+
+__all__ = ["place"]
