@@ -18,7 +18,7 @@ from daflow.execution.crews import Crew
 PATIENCE_SECONDS: Final = 120.0
 """How long the first worker is waited for while none is on the way."""
 POLL_SECONDS: Final = 0.2
-TELL_SECONDS: Final = 10.0
+TELL_SECONDS: Final = 30.0
 """How often it is said what is waited for."""
 ALIKE: Final = ("daflow", "dask", "distributed", "numpy", "zarr")
 """Packages of which driver and workers need the same version: they read what the other wrote."""
@@ -38,7 +38,7 @@ def check_workers(run: RunFolder, crew: Crew) -> None:
     daflow.errors.ConfigError
         Workers cannot do what the workflow asks.
     """
-    _await_one(crew)
+    _await_one(crew, len(run.workflow.ensemble.members))
     threads = crew.client.nthreads()
     if uses_watchdog(run.workflow) and any(n > 1 for n in threads.values()):
         raise ConfigError(
@@ -59,15 +59,15 @@ def check_workers(run: RunFolder, crew: Crew) -> None:
     _check_versions(seen)
 
 
-def _await_one(crew: Crew) -> None:
-    alone, told, said = time.monotonic(), 0.0, ""
+def _await_one(crew: Crew, n_wanted: int) -> None:
+    alone, told, said = time.monotonic(), time.monotonic(), ""
     while not crew.client.nthreads():
-        crew.tend(1)
+        crew.tend(n_wanted)
         awaited, now = crew.awaited(), time.monotonic()
         if awaited:
             alone = now
             if awaited != said and now - told > TELL_SECONDS:
-                log.info("waiting for the first worker: %s", awaited)
+                log.warning("waiting for the first worker: %s", awaited)
                 said, told = awaited, now
         elif now - alone > PATIENCE_SECONDS:
             raise PoolError(

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 from daflow.errors import PoolError
 from daflow.execution.job_states import JobState
+from daflow.execution.oar_and_moab import Moab, Oar
 from daflow.execution.other_queues import GridEngine, HtCondor, Lsf
 from daflow.execution.pbs import Pbs
 from daflow.execution.slurm import Slurm
@@ -90,9 +91,12 @@ class BatchSystem(Protocol):
 _SYSTEMS: Final[Mapping[str, Callable[[], BatchSystem]]] = {
     "slurm": Slurm,
     "pbs": Pbs,
+    "torque": lambda: Pbs("torque"),
     "lsf": Lsf,
     "sge": GridEngine,
     "htcondor": HtCondor,
+    "oar": Oar,
+    "moab": Moab,
 }
 
 

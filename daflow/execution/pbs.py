@@ -28,13 +28,19 @@ KILLED_PRO: Final = {-29: TIMEOUT, -27: OUT_OF_MEMORY, -26: OUT_OF_MEMORY}
 
 
 class Pbs:
-    """PBS by the commands that its dialects share; what only newer ones know is tried first."""
+    """PBS by the commands that its dialects share; what only newer ones know is tried first.
 
-    kind: Final = "pbs"
+    Parameters
+    ----------
+    kind
+        ``pbs``, or ``torque``, whose word for arrays is another one.
+    """
+
     index: Final = "${PBS_ARRAY_INDEX:-$PBS_ARRAYID}"
     has_arrays: Final = True
 
-    def __init__(self) -> None:
+    def __init__(self, kind: str = "pbs") -> None:
+        self.kind = kind
         self._history = ["-x"]
 
     def element(self, array: str, index: int) -> str:
@@ -53,14 +59,26 @@ class Pbs:
         """
         argv = ["qsub"]
         if array is not None:
-            argv += ["-J", f"0-{array - 1}" + ("" if at_once is None else f"%{at_once}")]
+            argv += [
+                "-t" if self.kind == "torque" else "-J",
+                f"0-{array - 1}" + ("" if at_once is None else f"%{at_once}"),
+            ]
         if after is not None:
             argv += ["-W", f"depend=afterany:{after}"]
         job = ask([*argv, str(script)]).strip()
         if not job:
             # The torque commands of Slurm tell on standard output what went wrong, and end with 0.
             raise PoolError("qsub gave no id", got="nothing", do="submit the script by hand to see why")
-        return job.splitlines()[-1]
+        job = job.splitlines()[-1]
+        if array is not None and "[]" not in job:
+            self.cancel([job])
+            raise PoolError(
+                "these qsub and qstat do not tell the elements of an array apart",
+                got=f"the id {job} for an array",
+                allowed="an id such as 17[].server",
+                do="submit the jobs one by one: execution.member.array: false",
+            )
+        return job
 
     def states(self, ids: Iterable[str]) -> Mapping[str, JobState]:
         """Return where jobs stand: one qstat for all."""

@@ -36,6 +36,8 @@ class QueueJob:
     """Since when it is known to run without a worker."""
     joined: bool = False
     """Whether a worker of it has ever called."""
+    idle: float | None = None
+    """Since when its workers have nothing to do, or it has none."""
     workers: set[str] = field(default_factory=set)
     """The addresses of those that are there now."""
 
@@ -49,16 +51,19 @@ class Book:
         Of the batch system.
     folder
         The run's, where jobs are registered.
+    logs
+        The folder for what jobs print.
     """
 
-    def __init__(self, kind: str, folder: Path) -> None:
-        self.kind, self.folder = kind, folder
+    def __init__(self, kind: str, folder: Path, logs: Path) -> None:
+        self.kind, self.folder, self.logs = kind, folder, logs
         self.lock = threading.Lock()
         self.jobs: dict[str, QueueJob] = {}
         """By name: all that are wanted, and in the queue unless they were refused."""
         self.by_worker: dict[str, QueueJob] = {}
         """By the address of a worker that has ever called."""
         self.avoided: set[str] = set()
+        """The hosts that new jobs are kept from."""
         self.refusal = ""
         """What the system said when it last took no job; nothing once it has taken one."""
         self.refused_since: float | None = None
@@ -78,6 +83,8 @@ class Book:
             self.jobs[name] = QueueJob(name, None, now)
             self.refusal, self.refused_last = said, now
             self.refused_since = self.refused_since or now
+            # A host that the system does not know, or the only one there is, may be why.
+            self.avoided.clear()
 
     def called(self, address: str, worker: str) -> None:
         """Note a worker that has come; what it is called begins with its job's name."""

@@ -214,6 +214,9 @@ WORDS: Final[Mapping[str, Callable[[Any, Mapping[str, Any]], dict[str, Any]]]] =
 }
 """Kind -> what its own words are."""
 
+AVOIDING: Final = frozenset({"slurm", "lsf", "sge", "htcondor"})
+"""The systems that have a word for keeping a job from a host."""
+
 
 def avoiding(kind: str, directives: Any, hosts: Iterable[str]) -> Any:
     """Return directives that also keep a job from these hosts; as they are where a system has no word for it.

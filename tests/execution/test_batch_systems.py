@@ -238,7 +238,7 @@ def test_that_a_queue_that_is_not_here_is_an_error_with_a_cure(monkeypatch, tmp_
 
 
 def test_that_only_what_there_is_can_be_named():
-    assert set(systems()) == {"slurm", "pbs", "lsf", "sge", "htcondor"}
+    assert set(systems()) == {"slurm", "pbs", "torque", "lsf", "sge", "htcondor", "oar", "moab"}
     with pytest.raises(PoolError, match="no such batch system"):
         batch_system("cron")
 
