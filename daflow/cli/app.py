@@ -17,7 +17,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 import daflow
-from daflow.cli import check, diagnose, doctor, driving, submitting, what_if
+from daflow.cli import check, diagnose, doctor, driving, plan, submitting, what_if
 from daflow.cli.orders import Drop, MinMembers, Retry, RetryFailed, orders_of
 from daflow.errors import DaflowError, DataError, InputError
 from daflow.runs.orders import NONE, Orders
@@ -105,6 +105,7 @@ def init(
 
 
 check.register(app)
+plan.register(app)
 
 
 @app.command()
