@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from daflow.assemble.build import uses_watchdog
 from daflow.assemble.folder import RunFolder
+from daflow.assemble.storage_place import reached
 from daflow.errors import ConfigError, PoolError
 from daflow.execution.crews import Crew
 
@@ -57,6 +58,7 @@ def check_workers(run: RunFolder, crew: Crew) -> None:
             do="put the run on a shared disk, then run it there",
         )
     _check_versions(seen)
+    _check_store(run, crew)
 
 
 def _await_one(crew: Crew, n_wanted: int) -> None:
@@ -123,3 +125,20 @@ def _check_versions(seen: Mapping[str, Mapping[str, Any]]) -> None:
                 allowed=", ".join(f"{name} {here[name]}" for name in others),
                 do="let both use the same environment: execution.python, container or prologue",
             )
+
+
+def _check_store(run: RunFolder, crew: Crew) -> None:
+    """See that workers reach the object store, if there is one: they have ways and credentials of their own."""
+    storage = run.workflow.storage
+    if not isinstance(storage.path, str):
+        return
+    said: Mapping[str, str] = crew.client.run(reached, storage)
+    away = {address: why for address, why in said.items() if why}
+    if away:
+        address, why = min(away.items())
+        raise PoolError(
+            f"workers do not reach {storage.path}, which the driver does",
+            got=f"{len(away)} of {len(said)}; the one at {address}: {why}",
+            allowed="the network and the credentials that the driver has",
+            do="give the workers the same environment, or the same files of credentials; then resume the run",
+        )
