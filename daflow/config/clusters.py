@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from daflow.config.jobqueue_keywords import of_options
 from daflow.config.section import Positive, Problem, Section, refuse
-from daflow.config.workers import Memory, Walltime, WorkersSection, bytes_of, seconds_of
+from daflow.config.workers import Memory, Silence, Walltime, WorkersSection, bytes_of, seconds_of
 
 Queue = Annotated[
     str | None,
@@ -82,6 +82,7 @@ class QueueExecution(WorkersSection):
         description="Seconds before its walltime that a worker takes no more tasks and goes when those under "
         "way are done: more than a member takes, or its last ones are done again elsewhere.",
     )
+    silence: Silence = 300.0
     account: str | None = Field(
         default=None,
         min_length=1,

@@ -19,7 +19,7 @@ from daflow.config.clusters import (
 )
 from daflow.config.external_models import FunctionName
 from daflow.config.section import InputPath, Positive
-from daflow.config.workers import LEAST_MEMORY, UNITS, Group, Memory, WorkersSection, bytes_of
+from daflow.config.workers import LEAST_MEMORY, UNITS, Group, Memory, Silence, WorkersSection, bytes_of
 
 __all__ = [
     "LEAST_MEMORY",
@@ -44,6 +44,7 @@ class LocalExecution(WorkersSection):
         default="2GB",
         description="The most that each process may use: a number and B, kB, MB, GB, MiB, GiB...",
     )
+    silence: Silence = 300.0
 
     @property
     def memory_bytes(self) -> int:

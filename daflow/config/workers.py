@@ -15,6 +15,7 @@ __all__ = [
     "UNITS",
     "Group",
     "Memory",
+    "Silence",
     "Walltime",
     "WorkersSection",
     "bytes_of",
@@ -28,6 +29,18 @@ Group = Annotated[
         description="How many members or slices a worker gets at a time: short ones cost less together, for "
         "they are sent, made durable and noted at once. auto: half a second's worth, by what the last ones "
         "took, and one where they take longer; 1: one at a time. The numbers do not depend on it.",
+    ),
+]
+
+
+Silence = Annotated[
+    float,
+    Field(
+        default=300.0,
+        ge=1,
+        description="Seconds for which a worker may say nothing before it is taken for dead, and what it had "
+        "is done elsewhere. Models in Python that hold the interpreter's lock are silent while they run: "
+        "give them more than one takes.",
     ),
 ]
 

@@ -67,7 +67,7 @@ def connect(execution: ExecutionSettings, folder: Path) -> Iterator[Crew]:
         The scheduler cannot be reached.
     """
     scratch = folder / "work" / "dask"
-    with dask.config.set(SETTINGS):
+    with dask.config.set(SETTINGS | _silence_of(execution)):
         if isinstance(execution, LocalExecution):
             with _local(execution, scratch) as client:
                 yield Unattended(client)
@@ -80,6 +80,12 @@ def connect(execution: ExecutionSettings, folder: Path) -> Iterator[Crew]:
         else:
             with plugin_crew(execution) as crew:
                 yield crew
+
+
+def _silence_of(execution: ExecutionSettings) -> dict[str, Any]:
+    """Return how long workers may be silent, where the scheduler is ours."""
+    seconds = getattr(execution, "silence", None)
+    return {} if seconds is None else {"distributed.scheduler.worker-ttl": f"{seconds:g}s"}
 
 
 @contextmanager
