@@ -77,7 +77,7 @@ class Deaths:
         """
         elapsed = time.monotonic() - since[1]
         begun = self._witness.begun(tasks)
-        outcomes = self._witness.word(tasks, begun)
+        outcomes = list(self._witness.word(tasks, begun))
         if begun is None and not outcomes:
             self._sent_again[tasks[0]] += 1
             if self._sent_again[tasks[0]] > MOST_SENT_AGAIN:
