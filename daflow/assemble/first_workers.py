@@ -128,7 +128,7 @@ def _check_versions(seen: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _check_store(run: RunFolder, crew: Crew) -> None:
-    """See that workers reach the object store, if there is one: they have ways and credentials of their own."""
+    """See that workers reach the object store, if there is one: they have credentials of their own."""
     storage = run.workflow.storage
     if not isinstance(storage.path, str):
         return
