@@ -76,9 +76,12 @@ class PoolContract:
     def test_that_what_was_not_done_comes_back_once_and_may_be_sent_again(self):
         with self.pool(unhurried_work) as pool:
             pool.submit(MANY)
-            done = {outcome.task for outcome in home(pool, 10)}
-            back = pool.sent_back()
+            done, back = set(), []
+            while len(done) + len(back) < len(MANY):
+                done |= {outcome.task for outcome in pool.wait(60)}
+                back += pool.sent_back()
             assert pool.sent_back() == []
+            assert len(done) == 10
             assert done | set(back) == set(MANY)
             assert not done & set(back)
             pool.submit(back[:1])
@@ -95,6 +98,49 @@ class PoolContract:
             assert pool.slots >= 1
             assert pool.n_out == 0
             assert pool.wait(0.01) == []
+
+    def test_that_what_tasks_take_and_how_many_wait_changes_nothing_where_workers_have_no_end(self):
+        with self.pool() as pool:
+            pool.expect(20, Phase.FORECAST)
+            for task, seconds in zip(MANY, (None, 0.0, 1e-3, 1e9), strict=False):
+                pool.submit([task], seconds)
+            assert sorted(o.task.index for o in home(pool, 4)) == [0, 1, 2, 3]
+            assert pool.sent_back() == []
+
+    def test_that_a_task_that_is_cut_comes_home_as_cancelled_and_the_others_unharmed(self):
+        with self.pool() as pool:
+            pool.submit(MANY[:3])
+            pool.submit(MANY[3:5])
+            pool.cut(MANY[1], "it takes too long")
+            outcomes, back = [], []
+            while len(outcomes) + len(back) < 5:
+                outcomes += pool.wait(60)
+                back += pool.sent_back()
+            assert sorted({o.task for o in outcomes} | set(back), key=MANY.index) == MANY[:5]
+            (cut,) = (outcome for outcome in outcomes if outcome.task == MANY[1])
+            assert (cut.status, cut.reason) == (Status.CANCELLED, "it takes too long")
+            assert all(o.status == end(o.task).status for o in outcomes if o != cut)
+            assert pool.n_out == 0
+
+    def test_that_to_cut_a_task_that_is_not_out_changes_nothing(self):
+        with self.pool() as pool:
+            pool.submit(MANY[:1])
+            home(pool, 1)
+            for task in MANY[:2]:
+                pool.cut(task, "it takes too long")
+            assert pool.wait(0.01) == []
+            assert pool.sent_back() == []
+            assert not pool.running()
+
+    def test_that_the_only_host_is_not_put_aside(self):
+        with self.pool() as pool:
+            pool.submit(MANY[:1])
+            (outcome,) = home(pool, 1)
+            for host in (outcome.host, "127.0.0.1", "elsewhere"):
+                pool.avoid(host)
+            assert pool.slots >= 1
+            pool.submit(MANY[1:2])
+            assert len(home(pool, 1)) == 1
 
     def test_that_what_is_out_when_a_pool_is_closed_does_not_come_home(self):
         with self.pool() as pool:

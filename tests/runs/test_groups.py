@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daflow.names import Phase, Status
+from daflow.names import BY_WALLTIME, Phase, Status
 from daflow.records import Outcome, Task
 from daflow.runs.groups import (
     LEAST_SECONDS,
@@ -11,6 +11,7 @@ from daflow.runs.groups import (
     Pace,
     group_size,
     groups_ahead,
+    upper,
     worth_sending,
 )
 
@@ -94,3 +95,47 @@ def test_that_the_pace_lies_among_what_tasks_took_and_comes_to_what_they_take_no
         pace.take(ended(3.0))
     assert abs(pace.of(Phase.FORECAST) - 3.0) < 1e-4
     assert pace.of(Phase.PRIOR) is None
+
+
+TIMES = st.lists(st.floats(0, 1e4), min_size=1, max_size=64)
+
+
+@given(TIMES, st.floats(0.01, 100), st.randoms(use_true_random=False))
+def test_that_the_upper_end_lies_between_mean_and_largest_scales_and_knows_no_order(times, unit, random):
+    mean, end = sum(times) / len(times), upper(times)
+    assert mean * (1 - 1e-9) <= end <= max(times)
+    assert abs(upper([unit * each for each in times]) - unit * end) <= 1e-6 * (1 + unit * end)
+    shuffled = random.sample(times, len(times))
+    assert abs(upper(shuffled) - end) <= 1e-6 * (1 + end)
+
+
+@given(st.floats(0, 1e4), st.integers(1, 64))
+def test_that_equal_times_have_that_time_as_their_upper_end(seconds, n):
+    assert abs(upper([seconds] * n) - seconds) <= 1e-6 * seconds
+
+
+def test_that_one_member_that_hung_is_no_measure_of_the_others():
+    assert upper([10.0] * 63 + [1000.0]) < 400
+
+
+def test_that_the_pace_knows_the_upper_end_of_those_that_came_home_well():
+    pace = Pace()
+    assert pace.most(Phase.FORECAST) is None
+    for seconds in (1.0, 1.0, 4.0):
+        pace.take(ended(seconds))
+    for status in (Status.FAILED, Status.LOST, Status.CANCELLED):
+        pace.take(Outcome(Task(Phase.FORECAST, 0, 0), status, 100.0, started=1e9))
+    assert pace.most(Phase.FORECAST) == 4.0
+    assert pace.most(Phase.PRIOR) is None
+
+
+def test_that_members_that_outlasted_workers_are_a_measure_only_until_one_comes_home():
+    pace = Pace()
+    for seconds in (50.0, 40.0):
+        outlasted = Outcome(Task(Phase.FORECAST, 0, 0), Status.LOST, seconds, figures={BY_WALLTIME: 1.0})
+        pace.take(outlasted)
+    assert pace.most(Phase.FORECAST) == 50.0
+    assert pace.of(Phase.FORECAST) is None
+    pace.take(ended(3.0))
+    pace.take(outlasted)
+    assert pace.most(Phase.FORECAST) == 3.0
