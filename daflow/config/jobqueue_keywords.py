@@ -76,12 +76,22 @@ NOT_FROM_A_FILE: Final = frozenset(
 )
 """Those that a file cannot say, or that are daflow's own."""
 
+FORMS: Final[Mapping[str, tuple[type, str]]] = {
+    "cancel_command_extra": (list, "a list of texts"),
+    "job_directives_skip": (list, "a list of texts"),
+    "scheduler_options": (dict, "a mapping of keys to values"),
+    "submit_command_extra": (list, "a list of texts"),
+    "worker_extra_args": (list, "a list of texts: ['--resources', 'gpu=1']"),
+}
+"""Those that would be taken apart into letters, or fail late, where they are something else."""
+
 
 def of_options(kind: str, options: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield what is wrong with the keywords in ``execution.options`` of a kind."""
     free = FREE | FREE_OF.get(kind, frozenset())
-    for name in options:
+    for name, value in options.items():
         if name in free:
+            yield from _of_form(name, value)
             continue
         if name in SAID_ELSEWHERE:
             what = f"is said by a key of its own: execution.{SAID_ELSEWHERE[name]}"
@@ -92,3 +102,12 @@ def of_options(kind: str, options: Mapping[str, Any]) -> Iterator[Problem]:
             meant = "" if near is None else f"; did you mean '{near}'?"
             what = f"dask-jobqueue has no such keyword for {kind}{meant}"
         yield Problem(f"options.{name}", what, f"'{name}'", ", ".join(sorted(free)))
+
+
+def _of_form(name: str, value: object) -> Iterator[Problem]:
+    form, said = FORMS.get(name, (object, ""))
+    fits = isinstance(value, form)
+    if fits and isinstance(value, list):
+        fits = all(isinstance(each, str) for each in value)
+    if not fits:
+        yield Problem(f"options.{name}", "of a wrong type", repr(value), said)

@@ -93,7 +93,7 @@ class Book:
             if job is not None:
                 job.joined = True
                 job.workers.add(address)
-                job.running = None
+                job.running = job.idle = None
                 self.by_worker[address] = job
 
     def left(self, address: str) -> None:
@@ -159,7 +159,7 @@ def told(command: str, error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return f"{name} is not found: go to a host from which jobs can be submitted"
     found = SAID.search(str(error))
-    said = " ".join((found[1] if found else str(error)).split())
+    said = " ".join((found[1] if found else str(error)).replace(f"{name}: error: ", "").split())
     return f"{name} was refused: {said or 'nothing was said'}"
 
 

@@ -17,6 +17,7 @@ from daflow.config.clusters import (
     QueueExecution,
     SgeExecution,
 )
+from daflow.errors import ConfigError
 
 JOB_NAME: Final = "daflow-"
 """What the names of all jobs begin with."""
@@ -55,7 +56,13 @@ def keywords(execution: QueueExecution, site: Site) -> dict[str, Any]:
 
     Laws: every setting stands in the job script, in the system's own words; ``options`` win where both have
     a say.
+
+    Raises
+    ------
+    daflow.errors.ConfigError
+        A folder's name has a space in it, which heads of job scripts cannot say.
     """
+    _check_folders(site.folder, Path(execution.logs or site.logs))
     options = dict(execution.options)
     scheduler = {"dashboard_address": ":0"} | options.pop("scheduler_options", {})
     extra = list(options.pop("worker_extra_args", []))
@@ -83,6 +90,17 @@ def keywords(execution: QueueExecution, site: Site) -> dict[str, Any]:
         }
     words = WORDS.get(getattr(execution, "kind", ""))
     return said | (words(execution, said) if words else {}) | options
+
+
+def _check_folders(*folders: Path) -> None:
+    spaced = [folder for folder in folders if len(str(folder).split()) != 1]
+    if spaced:
+        raise ConfigError(
+            "a folder that a job script has to name has a space in its name",
+            got=repr(str(spaced[0])),
+            allowed="names without spaces: queues take what follows one for another option",
+            do="name another folder by --run (or execution.logs)",
+        )
 
 
 def _python(execution: QueueExecution, site: Site) -> str:

@@ -93,6 +93,8 @@ REFUSED = [
         {"kind": "slurm", "options": {"resource_spec": "x"}},
         ["options.resource_spec", "no such keyword for slurm"],
     ),
+    ({"kind": "slurm", "options": {"worker_extra_args": "--x 1"}}, ["options.worker_extra_args", "a list"]),
+    ({"kind": "slurm", "options": {"job_directives_skip": [1]}}, ["options.job_directives_skip", "a list"]),
     ({"kind": "pbs", "options": {"queue": "x"}}, ["options.queue", "execution.queue"]),
     ({"kind": "pbs", "options": {"project": "x"}}, ["options.project", "execution.account"]),
     ({"kind": "pbs", "options": {"job_cls": "x"}}, ["options.job_cls", "not for a workflow file"]),
