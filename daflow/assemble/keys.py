@@ -31,6 +31,8 @@ def stage_keys(workflow: Workflow, n_steps: int, *, surveys: bool = False) -> di
     }
     # How many members a call forecasts is a matter of speed: each of them ends up with the same bits.
     plain["model"].pop("together", None)
+    if plain["method"].get("root") == "symmetric":
+        plain["method"].pop("root")
     if plain["model"].get("advance") is None:
         plain["model"].pop("advance", None)
     members = list(workflow.ensemble.members)

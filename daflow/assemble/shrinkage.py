@@ -17,19 +17,25 @@ from daflow.errors import CombinationError
 from daflow.inputs.snapshots import StateSnapshots, open_snapshots
 from daflow.methods.filters_networks import Networks
 from daflow.methods.filters_shrinkage import (
-    Gamma,
     GaussianDraws,
-    GivenGamma,
     LaplaceDraws,
     LocalShrinkageFilter,
     Observe,
     ShrinkageFilter,
 )
 from daflow.methods.observed import Observed
+from daflow.methods.shrinkage_choices import (
+    Gamma,
+    GivenGamma,
+    Root,
+    dynamic,
+    ledoit_wolf,
+    low_rank,
+    rao_blackwell,
+)
 from daflow.models import KuramotoSivashinsky, Lorenz63, Lorenz96, LorenzTwoScale, Quasigeostrophic
 from daflow.models.inputs import rows_asked
 from daflow.models.trajectories import Trajectories
-from daflow.numerics.filters.shrinkage_target import rblw_gamma
 from daflow.ports import FloatArray, ObservationTable
 from daflow.records import Cycle
 
@@ -41,6 +47,8 @@ OBSERVING: Final[Mapping[str, Callable[[Any], Trajectories]]] = {
     "quasigeostrophic": Quasigeostrophic,
 }
 """The models that can say what would be observed of a state at one time."""
+GAMMAS: Final[Mapping[str, Gamma]] = {"rblw": rao_blackwell, "ledoit_wolf": ledoit_wolf}
+ROOTS: Final[Mapping[str, Root | None]] = {"symmetric": None, "low_rank": low_rank, "dynamic": dynamic}
 SAME: Final = 1e-9
 """Times that differ by less than this fraction are one."""
 
@@ -73,7 +81,7 @@ def shrinkage_filter(
     settings = cast("ShrinkageEtkfSettings", workflow.method)
     check_shrinkage(workflow)
     _check_times(workflow, tables)
-    gamma: Gamma = rblw_gamma if settings.gamma == "rblw" else GivenGamma(settings.gamma)
+    gamma = GAMMAS[settings.gamma] if isinstance(settings.gamma, str) else GivenGamma(settings.gamma)
     draw = LaplaceDraws if settings.draws == "laplace" else GaussianDraws
     make = ShrinkageFilter if networks is None else partial(LocalShrinkageFilter, networks=networks)
     return make(
@@ -84,6 +92,7 @@ def shrinkage_filter(
         settings.synthetic,
         draw(workflow.seed),
         gamma,
+        ROOTS[settings.root],
     )
 
 
@@ -102,6 +111,14 @@ def check_shrinkage(workflow: Workflow) -> None:
             f"{workflow.model.kind}",
             allowed=f"a section cycling, and model.kind: {' | '.join(OBSERVING)}",
             do="choose another method, such as etkf or enkf_n",
+        )
+    settings = cast("ShrinkageEtkfSettings", workflow.method)
+    if settings.root != "symmetric" and workflow.localization.kind != "none":
+        raise CombinationError(
+            "method.root: each number's own analysis has the symmetric root",
+            got=f"method.root: {settings.root}, localization.kind: {workflow.localization.kind}",
+            allowed="method.root: symmetric, or localization.kind: none",
+            do="leave one of them out",
         )
     changed = [
         name

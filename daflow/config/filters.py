@@ -21,7 +21,7 @@ Perturbations = Annotated[
 ]
 
 Gamma = Annotated[
-    Annotated[Literal["rblw"], Tag("word")] | Annotated[Share, Tag("number")],
+    Annotated[Literal["rblw", "ledoit_wolf"], Tag("word")] | Annotated[Share, Tag("number")],
     Discriminator(kind_of_value),
 ]
 
@@ -195,8 +195,16 @@ class ShrinkageEtkfSettings(Section):
     gamma: Gamma = Field(
         default="rblw",
         description="The weight of the target in the covariance: rblw, found at each step from how far the "
-        "ensemble is from looking like the target (Rao-Blackwell Ledoit-Wolf), or a number from 0 (the plain "
+        "ensemble is from looking like the target (Rao-Blackwell Ledoit-Wolf); ledoit_wolf, from how far "
+        "their covariances are apart, which depends on the variables' units; or a number from 0 (the plain "
         "filter) to 1.",
+    )
+    root: Literal["symmetric", "low_rank", "dynamic"] = Field(
+        default="symmetric",
+        description="How the members come to have the analysis' covariance: symmetric, the dynamic members' "
+        "part of the root of dynamic and synthetic ones together; low_rank, its leading directions, as many "
+        "as members can have, which loses the spread of the others at each analysis (figure kept); dynamic, "
+        "combinations of the forecast's anomalies alone.",
     )
     draws: Literal["gaussian", "laplace"] = Field(
         default="gaussian",

@@ -15,7 +15,7 @@ gives two small matrices of products. What would be observed of them is what the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 import numpy as np
@@ -23,13 +23,14 @@ import numpy as np
 from daflow.errors import DataError
 from daflow.methods.filters_networks import Networks
 from daflow.methods.observed import Observed
+from daflow.methods.shrinkage_choices import Compared, Gamma, Root, Rooted, rao_blackwell
 from daflow.names import Purpose
 from daflow.numerics.arrays.ensembles import mean_of
 from daflow.numerics.arrays.linalg import anomalies_of
 from daflow.numerics.arrays.precision import store_into
 from daflow.numerics.arrays.random import standard_normals
-from daflow.numerics.filters.shrinkage import shrinkage_etkf
-from daflow.numerics.filters.shrinkage_target import MatchedScale, laplace_draws, matched_scale, rblw_gamma
+from daflow.numerics.filters.shrinkage import shrinkage_etkf, shrunk_modes
+from daflow.numerics.filters.shrinkage_target import laplace_draws, matched_scale
 from daflow.numerics.localization.shrinkage_letkf import (
     ShrinkageLetkfFactors,
     add_shrinkage_analysis,
@@ -40,8 +41,8 @@ from daflow.ports import Arrays, FloatArray, Prepared, SliceInput, SlicePoints, 
 BLOCK_NUMBERS: Final = 2**20
 """Numbers of a slice, for all members and snapshots, that are worked on at once: 8 MiB."""
 
-Gamma = Callable[[MatchedScale], float]
-"""From how an ensemble compares with its target to the target's weight, in [0, 1]."""
+PRODUCTS: Final = ("own", "cross", "gram")
+"""What surveys add up, as `daflow.methods.shrinkage_choices.Compared` has it."""
 Observe = Callable[[int, FloatArray], FloatArray]
 """From the number of a step and states at its end (k, n_state) to what is observed of them (k, n_obs)."""
 
@@ -62,17 +63,6 @@ class Target(Protocol):
     def columns(self, start: int, stop: int) -> FloatArray:
         """Return the numbers ``start`` to ``stop`` along the state (n_snapshots, stop - start)."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class GivenGamma:
-    """A weight of the target that is the same at every step."""
-
-    gamma: float
-
-    def __call__(self, found: MatchedScale) -> float:  # noqa: ARG002 - whatever the ensemble is like
-        """Return it."""
-        return self.gamma
 
 
 Draws = Callable[[int, Sequence[int], int], FloatArray]
@@ -112,11 +102,13 @@ class _Seen:
     synthetic: FloatArray
     observed: Observed
     gamma: float
+    products: FloatArray | None
+    """Of dynamic and synthetic anomalies; ``None``: the root does not ask."""
 
 
 @dataclass(frozen=True, eq=False)
 class ShrinkageFilter:
-    """The shrinkage ETKF with the symmetric root of the extended ensemble (section 3.1 of the paper).
+    """The shrinkage ETKF, with the symmetric root of the extended ensemble if no other is asked for.
 
     Laws: a slice gives what the whole gives; gamma 0 is the ETKF; the mean is the Kalman mean of the shrunk
     covariance.
@@ -136,7 +128,9 @@ class ShrinkageFilter:
     draw
         `GaussianDraws` or `LaplaceDraws`.
     gamma
-        `daflow.numerics.filters.shrinkage_target.rblw_gamma`, or a `GivenGamma`.
+        `rao_blackwell`, `ledoit_wolf`, or a `GivenGamma`.
+    root
+        `low_rank` or `dynamic`; ``None``: the symmetric one (section 3.1 of the paper).
     """
 
     observed: Callable[[int], Observed]
@@ -145,7 +139,8 @@ class ShrinkageFilter:
     observe: Observe
     n_synthetic: int
     draw: Draws
-    gamma: Gamma = rblw_gamma
+    gamma: Gamma = rao_blackwell
+    root: Root | None = None
 
     def base(self, step: int) -> int:
         """Return from which step's members the update of a step starts."""
@@ -161,15 +156,18 @@ class ShrinkageFilter:
         return {}
 
     def survey(self, given: SliceInput, slab: FloatArray) -> Arrays:
-        """Return products of anomalies, the ensemble's with the snapshots' and these with each other."""
+        """Return products of anomalies, of the ensemble and the snapshots with themselves and each other."""
         n_members, n = slab.shape[0], self.target.n_snapshots
-        cross, gram, mean = np.zeros((n_members, n)), np.zeros((n, n)), np.empty(slab.shape[1])
+        own, cross, gram = (np.zeros(shape) for shape in ((n_members, n_members), (n_members, n), (n, n)))
+        mean = np.empty(slab.shape[1])
         for some, snapshots in self._blocks(given, n_members):
             ensemble = slab[:, some].astype(np.float64)
-            cross += anomalies_of(ensemble) @ snapshots.T
+            anomalies = anomalies_of(ensemble)
+            own += anomalies @ anomalies.T
+            cross += anomalies @ snapshots.T
             gram += snapshots @ snapshots.T
             mean[some] = mean_of(ensemble)
-        return {"cross": cross, "gram": gram, "mean": mean}
+        return {"own": own, "cross": cross, "gram": gram, "mean": mean}
 
     def conclude(self, given: StepInput, factors: Arrays, found: Iterable[Arrays]) -> Prepared:
         """Return what `apply` needs of the dynamic and of the synthetic members.
@@ -177,23 +175,25 @@ class ShrinkageFilter:
         Cost: n_state n_synthetic n_snapshots for the synthetic members, which are made and observed a few at
         a time; memory: the mean, and a few states.
         """
-        cross, gram, means = None, None, []
+        sums: dict[str, FloatArray] = {}
+        means = []
         for each in found:
-            cross = each["cross"] if cross is None else cross + each["cross"]
-            gram = each["gram"] if gram is None else gram + each["gram"]
+            sums = {name: sums[name] + each[name] if sums else each[name] for name in PRODUCTS}
             means.append(each["mean"])
-        if cross is None or gram is None:
+        if not sums:
             raise DataError("the survey of a state found no slices", allowed="one or more")
-        matched = matched_scale(_in_units_of_target(cross, gram))
-        gamma = self.gamma(matched)
+        matched = matched_scale(_in_units_of_target(sums["cross"], sums["gram"]))
+        compared = Compared(matched, *(sums[name] for name in PRODUCTS))
+        gamma = self.gamma(compared)
         weights = np.sqrt(matched.scale) * factors["draws"]
         synthetic = self._observed_of(given.step, np.concatenate(means), weights)
         observed = self.observed(given.step)
         predicted = given.predicted(0, observed.error.n_obs)
-        seen = _Seen(predicted, synthetic, observed, gamma)
-        return Prepared(self._analysis(seen, weights), {"gamma": gamma, "target_scale": matched.scale})
+        products = None if self.root is None else compared.with_synthetic(weights)
+        made = self._analysis(_Seen(predicted, synthetic, observed, gamma, products), weights)
+        return replace(made, figures={"gamma": gamma, "target_scale": matched.scale, **made.figures})
 
-    def _analysis(self, seen: _Seen, weights: FloatArray) -> Arrays:
+    def _analysis(self, seen: _Seen, weights: FloatArray) -> Prepared:
         """Return the weights of the ensemble's and of the snapshots' anomalies in what each member gets.
 
         Parameters
@@ -203,9 +203,13 @@ class ShrinkageFilter:
         weights
             (n_synthetic, n_snapshots) of the snapshots' anomalies in each synthetic member.
         """
-        observed = seen.observed
-        made = shrinkage_etkf(seen.dynamic, seen.synthetic, observed.values, observed.error, seen.gamma)
-        return {"dynamic": made.dynamic, "target": made.synthetic @ anomalies_of(weights)}
+        given = (seen.dynamic, seen.synthetic, seen.observed.values, seen.observed.error, seen.gamma)
+        if self.root is None or seen.products is None:
+            made = Rooted(shrinkage_etkf(*given), {})
+        else:
+            made = self.root(shrunk_modes(*given), seen.products)
+        target = made.transform.synthetic @ anomalies_of(weights)
+        return Prepared({"dynamic": made.transform.dynamic, "target": target}, made.figures)
 
     def apply(self, given: SliceInput, slab: FloatArray) -> Arrays:
         """Turn a prior slice (n_members, n) into the posterior, in place; nothing is carried."""
@@ -266,7 +270,7 @@ class LocalShrinkageFilter(ShrinkageFilter):
         """Return which observations the points of a slice hear, and how loudly."""
         return self.networks.plan(locate())
 
-    def _analysis(self, seen: _Seen, weights: FloatArray) -> Arrays:
+    def _analysis(self, seen: _Seen, weights: FloatArray) -> Prepared:
         """Return what is seen in units of the errors, and the synthetic members' weights.
 
         Memory: n_obs (2 n_members + n_synthetic).
@@ -280,13 +284,15 @@ class LocalShrinkageFilter(ShrinkageFilter):
         factors = shrinkage_letkf_factors(
             seen.dynamic, seen.synthetic, observed.values, observed.error, seen.gamma
         )
-        return {
-            "dynamic": factors.dynamic,
-            "extended": factors.extended,
-            "innovation": factors.innovation,
-            "gamma": np.array(factors.gamma),
-            "target": weights,
-        }
+        return Prepared(
+            {
+                "dynamic": factors.dynamic,
+                "extended": factors.extended,
+                "innovation": factors.innovation,
+                "gamma": np.array(factors.gamma),
+                "target": weights,
+            }
+        )
 
     def apply(self, given: SliceInput, slab: FloatArray) -> Arrays:
         """Turn a prior slice (n_members, n) into the posterior, in place; nothing is carried.

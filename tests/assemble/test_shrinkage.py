@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from daflow.assemble.build import model_of
+from daflow.assemble.keys import stage_keys
 from daflow.assemble.methods import KINDS, check_method, surveys
 from daflow.assemble.shrinkage import OBSERVING
 from daflow.config.load import workflow_from
 from daflow.errors import CombinationError, ConfigError
 from daflow.methods.filters_local import LocalTransformFilter
-from daflow.methods.filters_shrinkage import GivenGamma, LaplaceDraws, LocalShrinkageFilter
-from daflow.numerics.filters.shrinkage_target import rblw_gamma
+from daflow.methods.filters_shrinkage import LaplaceDraws, LocalShrinkageFilter
+from daflow.methods.shrinkage_choices import GivenGamma, dynamic, ledoit_wolf, low_rank, rao_blackwell
 from daflow.ports import MemberInput, Observations, SlicePoints
 from tests.methods.in_slices import InSlices
 
@@ -60,11 +61,23 @@ def test_that_it_observes_states_as_the_model_does_at_the_end_of_a_cycle(base, t
 
 
 def test_that_settings_reach_the_filter(base):
-    assert (made(base).gamma, made(base).n_synthetic) == (rblw_gamma, 100)
+    assert (made(base).gamma, made(base).n_synthetic) == (rao_blackwell, 100)
     base["method"] |= {"gamma": 0.25, "synthetic": 7, "draws": "laplace"}
     method = made(base | {"seed": 4})
     assert (method.gamma, method.n_synthetic, method.draw) == (GivenGamma(0.25), 7, LaplaceDraws(4))
     assert surveys(workflow_from(base))
+
+
+@pytest.mark.parametrize(
+    ("word", "root"), [("symmetric", None), ("low_rank", low_rank), ("dynamic", dynamic)]
+)
+def test_that_each_root_and_weight_has_its_word_and_the_first_no_key(base, word, root):
+    plain = stage_keys(workflow_from(base), 1)
+    base["method"] |= {"root": word, "gamma": "ledoit_wolf"}
+    method = made(base)
+    assert (method.root, method.gamma) == (root, ledoit_wolf)
+    base["method"]["gamma"] = "rblw"
+    assert (stage_keys(workflow_from(base), 1) == plain) == (root is None)
 
 
 def test_that_every_model_that_can_carry_a_state_can_be_observed(base):
@@ -137,6 +150,11 @@ def test_that_with_a_localization_each_number_hears_what_is_in_its_reach(base):
     zero = on_a_line(base, base["method"] | {"gamma": 0.0}, localization=DISTANCE)
     np.testing.assert_allclose(posterior(zero, prior), posterior(letkf, prior), rtol=0, atol=1e-10)
     assert np.abs(found - wide).max() > 0.01
+
+
+def test_that_another_root_is_refused_where_each_number_has_its_own_analysis(base):
+    with pytest.raises(CombinationError, match="symmetric root"):
+        on_a_line(base, base["method"] | {"root": "low_rank"}, localization=DISTANCE)
 
 
 def test_that_a_localization_that_it_does_not_take_is_refused(base, tmp_path):

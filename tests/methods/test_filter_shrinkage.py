@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,18 +11,20 @@ from daflow.methods.filters_local import LocalTransformFilter
 from daflow.methods.filters_networks import Networks
 from daflow.methods.filters_shrinkage import (
     GaussianDraws,
-    GivenGamma,
     LaplaceDraws,
     LocalShrinkageFilter,
     ShrinkageFilter,
 )
 from daflow.methods.locality_by_distance import DistanceLocality
 from daflow.methods.observed import Observed
+from daflow.methods.shrinkage_choices import GivenGamma, dynamic, ledoit_wolf, low_rank, rao_blackwell
 from daflow.numerics.filters.ensemble_transform import apply_transform, mean_free_basis
 from daflow.numerics.filters.filter_transforms import etkf
-from daflow.numerics.filters.shrinkage import apply_shrinkage, shrinkage_etkf
+from daflow.numerics.filters.shrinkage import apply_shrinkage, shrinkage_etkf, shrunk_modes
+from daflow.numerics.filters.shrinkage_roots import dynamic_root, low_rank_root, shrinkage_gram
 from daflow.numerics.filters.shrinkage_target import (
     ShrinkageTarget,
+    ledoit_wolf_gamma,
     matched_scale,
     rblw_gamma,
     target_of,
@@ -57,7 +61,7 @@ def points(n):
     return SlicePoints(np.zeros(n, np.int64), np.full((n, 3), np.nan))
 
 
-def made(gamma=rblw_gamma, draw=None, snapshots=SNAPSHOTS, operator=OPERATOR, values=VALUES, error=ERROR):
+def made(gamma=rao_blackwell, draw=None, snapshots=SNAPSHOTS, operator=OPERATOR, values=VALUES, error=ERROR):
     return ShrinkageFilter(
         lambda _: Observed(values, error),
         2,
@@ -91,7 +95,7 @@ def test_that_the_golden_analyses_are_met_from_snapshots_with_the_same_covarianc
     draws = (golden["Xs"].T - prior.mean(axis=0)) @ np.linalg.pinv(anomalies) / np.sqrt(scale)
     full = target.rank == prior.shape[1]
     error = as_covariance(golden["R"])
-    for name, gamma in {"g085": GivenGamma(0.85), "g01": GivenGamma(0.1), "rblw": rblw_gamma}.items():
+    for name, gamma in {"g085": GivenGamma(0.85), "g01": GivenGamma(0.1), "rblw": rao_blackwell}.items():
         if name == "rblw" and not full:
             # The golden gamma counts all of the state where the target knows a part of it.
             gamma = GivenGamma(float(golden["gamma_rblw"]))  # noqa: PLW2901
@@ -132,6 +136,32 @@ def test_that_slices_give_what_the_pure_functions_give_on_the_whole(cuts, block,
         patched.setattr(filters_shrinkage, "BLOCK_NUMBERS", block)
         found, _ = step(made(draw=draw), cuts, number=1)
     close(found, apply_shrinkage(transform, PRIOR, synthetic), 1e-11)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.lists(st.integers(0, N_STATE), max_size=4).map(sorted),
+    st.sampled_from([(low_rank, low_rank_root, "kept"), (dynamic, dynamic_root, "smallest_eigenvalue")]),
+    st.sampled_from([rao_blackwell, ledoit_wolf]),
+)
+def test_that_other_roots_and_weights_are_those_of_the_pure_functions(cuts, root, weight):
+    chosen, function, figure = root
+    departures = (SNAPSHOTS - SNAPSHOTS.mean(axis=0)) / np.sqrt(N_SNAPSHOTS - 1)
+    basis, values, _ = np.linalg.svd(departures.T, full_matrices=False)
+    target = ShrinkageTarget(basis[:, :-1], values[:-1] ** 2)
+    matched = matched_scale(target.project(PRIOR))
+    synthetic = PRIOR.mean(axis=0) + np.sqrt(matched.scale) * (
+        GaussianDraws(3)(1, range(N_SYNTHETIC), N_SNAPSHOTS) @ departures
+    )
+    gamma = rblw_gamma(matched) if weight is rao_blackwell else ledoit_wolf_gamma(PRIOR, target)
+    found = shrunk_modes(PRIOR @ OPERATOR, synthetic @ OPERATOR, VALUES, ERROR, gamma)
+    expected = function(found, shrinkage_gram(PRIOR, synthetic))
+    posterior, prepared = step(replace(made(weight), root=chosen), cuts, number=1)
+    close(posterior, apply_shrinkage(expected.transform, PRIOR, synthetic), 1e-9)
+    assert prepared.figures["gamma"] == pytest.approx(gamma, rel=1e-9)
+    assert prepared.figures[figure] == pytest.approx(getattr(expected, figure), rel=1e-8)
+    # The mean is that of the default root.
+    close(posterior.mean(axis=0), step(made(weight), number=1)[0].mean(axis=0), 1e-9)
 
 
 def test_that_a_gamma_of_zero_is_the_etkf_and_a_larger_one_moves_the_mean_more():
@@ -191,7 +221,7 @@ def reaching(taper):
     return Networks((locality,), (0, 0))
 
 
-def local(taper=NEAR, gamma=rblw_gamma, error=VARIANCES, make=GaussianDraws):
+def local(taper=NEAR, gamma=rao_blackwell, error=VARIANCES, make=GaussianDraws):
     return LocalShrinkageFilter(
         lambda _: Observed(VALUES, error),
         2,
@@ -214,7 +244,7 @@ def local_step(method, cuts=(), prior=PRIOR):
     st.lists(st.integers(0, N_STATE), max_size=4).map(sorted),
     st.integers(1, 60),
     st.integers(1, 6),
-    st.sampled_from([rblw_gamma, GivenGamma(1.0)]),
+    st.sampled_from([rao_blackwell, ledoit_wolf, GivenGamma(1.0)]),
 )
 def test_that_slices_give_each_number_the_analysis_of_what_is_in_its_reach(cuts, block, columns, gamma):
     target = SNAPSHOTS - SNAPSHOTS.mean(axis=0)

@@ -178,12 +178,26 @@ def ledoit_wolf_gamma(ensemble: ArrayLike, target: ShrinkageTarget) -> float:
     """
     members = ensemble_of("ensemble", ensemble, target.basis.shape[0])
     anomalies = anomalies_of(members)
-    gram = anomalies @ anomalies.T
-    freedom = len(members) - 1
-    own = float((gram**2).sum()) / freedom**2
-    shared = float(np.square(target.project(members) * target.eigenvalues).sum()) / freedom
-    apart = own - 2 * shared + float((target.eigenvalues**2).sum())
-    noise = float((np.diagonal(gram) ** 2).sum()) / len(members) ** 2 - own / len(members)
+    scaled = target.project(members) * target.eigenvalues
+    return ledoit_wolf_gamma_of_products(anomalies @ anomalies.T, scaled, np.diag(target.eigenvalues))
+
+
+def ledoit_wolf_gamma_of_products(own: FloatArray, cross: FloatArray, gram: FloatArray) -> float:
+    r"""Return `ledoit_wolf_gamma` from products of anomalies, which slices of the state add up.
+
+    Parameters
+    ----------
+    own : (n_members, n_members)
+        Of the ensemble's anomalies with each other.
+    cross : (n_members, k)
+        Of the ensemble's with those of any k states C of which the target is :math:`C^T C`.
+    gram : (k, k)
+        Of the latter with each other.
+    """
+    n, freedom = len(own), len(own) - 1
+    size = float((own**2).sum()) / freedom**2
+    apart = size - 2 * float((cross**2).sum()) / freedom + float((gram**2).sum())
+    noise = float((np.diagonal(own) ** 2).sum()) / n**2 - size / n
     return 1.0 if apart <= 0 else float(np.clip(noise / apart, 0.0, 1.0))
 
 
