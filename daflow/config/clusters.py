@@ -79,8 +79,8 @@ class QueueExecution(WorkersSection):
     )
     margin: Positive = Field(
         default=60.0,
-        description="Seconds before its walltime that a worker takes no more tasks and goes when those under "
-        "way are done: more than a member takes, or its last ones are done again elsewhere.",
+        description="Seconds before its walltime that a worker goes. It begins no member that would not be "
+        "done by then, going by how long others took; one that is under way all the same runs again elsewhere.",
     )
     silence: Silence = 300.0
     account: str | None = Field(

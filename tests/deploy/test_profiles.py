@@ -167,7 +167,6 @@ def test_that_every_profile_of_a_queue_says_what_differs_between_sites(name):
     assert isinstance(said, QueueExecution)
     given = said.model_fields_set
     assert {"jobs", "account", "walltime", "margin", "cores", "memory", "prologue"} <= given
-    assert said.margin < said.seconds / 10
 
 
 @pytest.mark.parametrize("page", sorted(DEPLOY.rglob("*.md")), ids=lambda page: str(page.relative_to(DEPLOY)))
