@@ -80,7 +80,7 @@ class QueueExecution(WorkersSection):
     margin: Positive = Field(
         default=60.0,
         description="Seconds before its walltime that a worker goes. It begins no member that would not be "
-        "done by then, going by how long others took; one that is under way all the same runs again elsewhere.",
+        "done by then, going by how long others took; one under way all the same runs again elsewhere.",
     )
     silence: Silence = 300.0
     account: str | None = Field(
