@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -39,6 +39,17 @@ def check_workers(run: RunFolder, crew: Crew) -> None:
     daflow.errors.ConfigError
         Workers cannot do what the workflow asks.
     """
+    try:
+        _check(run, crew)
+    except OSError as error:
+        raise PoolError(
+            "the dask scheduler cannot be reached",
+            got=str(error),
+            do="start it again, then `daflow resume` the run",
+        ) from error
+
+
+def _check(run: RunFolder, crew: Crew) -> None:
     _await_one(crew, len(run.workflow.ensemble.members))
     threads = crew.client.nthreads()
     if uses_watchdog(run.workflow) and any(n > 1 for n in threads.values()):
@@ -100,7 +111,7 @@ def _version(name: str) -> str:
 
 def _asked(run: RunFolder, crew: Crew) -> Mapping[str, Mapping[str, Any]]:
     try:
-        seen: Mapping[str, Mapping[str, Any]] = crew.client.run(of_this_worker, str(run.folder))
+        return _answers(crew, of_this_worker, str(run.folder))
     except (ImportError, AttributeError) as error:
         raise PoolError(
             "workers have no daflow, or another one than the driver's",
@@ -108,7 +119,20 @@ def _asked(run: RunFolder, crew: Crew) -> Mapping[str, Mapping[str, Any]]:
             allowed=f"daflow {_version('daflow')}, as here",
             do="install it there, or name their Python by execution.python, container or prologue",
         ) from error
-    return seen
+
+
+def _answers(crew: Crew, question: Callable[..., Any], *about: Any) -> Mapping[str, Any]:
+    """Return what workers answer, by their address; those that end meanwhile are not missed: others come."""
+    said: Mapping[str, Any] = crew.client.run(question, *about, on_error="return")
+    answers = {}
+    for address, answer in said.items():
+        # A connection that broke bears no number of the operating system's; what a file system said would.
+        if isinstance(answer, OSError) and answer.errno is None:
+            continue
+        if isinstance(answer, Exception):
+            raise answer
+        answers[address] = answer
+    return answers
 
 
 def _check_versions(seen: Mapping[str, Mapping[str, Any]]) -> None:
@@ -132,7 +156,7 @@ def _check_store(run: RunFolder, crew: Crew) -> None:
     storage = run.workflow.storage
     if not isinstance(storage.path, str):
         return
-    said: Mapping[str, str] = crew.client.run(reached, storage)
+    said: Mapping[str, str] = _answers(crew, reached, storage)
     away = {address: why for address, why in said.items() if why}
     if away:
         address, why = min(away.items())

@@ -353,10 +353,11 @@ class DaskPool:
 
     def close(self) -> None:
         """Let go of what is still out; the workers may finish it, which harms nothing."""
-        for group in self._out.values():
-            group.future.cancel()
+        # Where the scheduler is gone there is nothing left to let go of, and why it is gone has been said.
+        with suppress(Exception):
+            for group in self._out.values():
+                group.future.cancel()
+            self._client.unsubscribe_topic(self._topic)
         self._out.clear()
         self._unsent.clear()
         self._ready.clear()
-        with suppress(OSError, TimeoutError, ValueError):
-            self._client.unsubscribe_topic(self._topic)
