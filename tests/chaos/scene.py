@@ -155,6 +155,14 @@ class Scene:
         self.driver = start("resume", self.run, env=self.environment, stdout=said, stderr=subprocess.STDOUT)
         said.close()
 
+    def said(self) -> str:
+        """Return what the last driver had to say that was wrong: from its first error on."""
+        text = (self.place / "driver.txt").read_text(errors="replace").rpartition("--- ")[2]
+        for sign in ("Traceback", "error: "):
+            if sign in text:
+                return text[text.index(sign) :]
+        return ""
+
     def processes(self, *roles: str) -> list[Process]:
         """Return the living processes of the scene, of these roles if any are named."""
         found = []

@@ -191,22 +191,26 @@ class Torment:
             deed.next_ok = round(now - self._began - deed.second, 2)
 
     def _note_end(self, code: int) -> None:
-        stop = daflow.open_run(self.scene.run).status()
+        stop, said = daflow.open_run(self.scene.run).status(), self.scene.said()
+        # Where not even the journal could be written the driver's own words tell why.
+        reason = " ".join((said or stop.reason).split())
         if code == -signal.SIGKILL:
             end = "was killed; resumed"
         elif code == 0:
             end = "went on"
         else:
-            end = f"stopped ({' '.join(stop.reason.split())[:160]}); resumed"
-            if code != 1 or not self._may_stop(stop.reason) or not stop.resumable:
-                self.round.faults.append(f"the driver ended with {code}: {stop.reason}")
+            end = f"stopped ({reason[:160]}); resumed"
+            if code != 1 or not self._may_stop(reason):
+                self.round.faults.append(f"the driver ended with {code}: {reason}")
+        if "Traceback" in said:
+            self.round.faults.append(f"the driver lost its countenance: {reason[-300:]}")
         if self.deeds and self.deeds[-1].driver == "went on":
             self.deeds[-1].driver = end
 
     def _may_stop(self, reason: str) -> bool:
         """Say whether a driver may stop for this reason: a full disk, a scheduler that was killed."""
         done = {deed.act for deed in self.deeds}
-        full = any(words in reason for words in SPACE)
+        full = "fill_disk" in done and any(words in reason for words in SPACE)
         gone = "kill_scheduler" in done and any(word in reason for word in ("scheduler", "workers"))
         return full or gone
 
@@ -266,6 +270,8 @@ class Stage:
     problem: Problem
     place: Path
     disk_bytes: int
+    keeps_ruins: bool = False
+    """Whether the disk of a run with a fault stays, to be looked at."""
     reference: dict[str, Any] = field(default_factory=dict)
 
     def prepare(self) -> None:
@@ -297,11 +303,21 @@ class Stage:
             torment.check(self.reference)
         finally:
             scene.close()
-            if not torment.round.faults:
+            if not (self.keeps_ruins and torment.round.faults):
                 disk.close()
         torment.round.seconds = round(time.monotonic() - began, 1)
         LOG.info("round %d (%s): %s", number, kind, asdict(torment.round))
         return torment
+
+
+def told_of(seed: int, problem: Problem, torments: list[Torment]) -> dict[str, Any]:
+    """Return all that was done and answered, to be kept as JSON."""
+    return {
+        "seed": seed,
+        "problem": asdict(problem),
+        "rounds": [asdict(torment.round) for torment in torments],
+        "deeds": [asdict(deed) for torment in torments for deed in torment.deeds],
+    }
 
 
 def main(words: list[str]) -> int:
@@ -323,25 +339,17 @@ def main(words: list[str]) -> int:
     LOG.info("the undisturbed run, in %s", place)
     stage.prepare()
     dice, end = Random(given.seed), time.monotonic() + 60 * given.minutes
-    rounds: list[Round] = []
-    deeds: list[Deed] = []
+    torments: list[Torment] = []
+    given.keep.parent.mkdir(parents=True, exist_ok=True)
     while time.monotonic() < end - 60:
-        kind = ("local", "address")[len(rounds) % 2]
+        kind = ("local", "address")[len(torments) % 2]
         until = min(end - 60, time.monotonic() + 60 * given.round_minutes)
-        torment = stage.play(len(rounds), kind, dice, until)
-        rounds.append(torment.round)
-        deeds += torment.deeds
-        told = {
-            "seed": given.seed,
-            "problem": asdict(stage.problem),
-            "rounds": [asdict(each) for each in rounds],
-            "deeds": [asdict(deed) for deed in deeds],
-        }
-        given.keep.parent.mkdir(parents=True, exist_ok=True)
-        given.keep.write_text(json.dumps(told, indent=1))
-    if not any(each.faults for each in rounds):
+        torments.append(stage.play(len(torments), kind, dice, until))
+        given.keep.write_text(json.dumps(told_of(given.seed, stage.problem, torments), indent=1))
+    failed = any(torment.round.faults for torment in torments)
+    if not failed:
         shutil.rmtree(place)
-    return int(any(each.faults for each in rounds))
+    return int(failed)
 
 
 if __name__ == "__main__":
