@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from daflow.config.execution import ExecutionSettings, LocalExecution
+from daflow.config.execution import ExecutionSettings, LocalExecution, QueueExecution
 from daflow.config.grids import AXES, EnsembleSettings, GridSettings
 from daflow.config.localization import DistanceWeights, LocalizationSettings, distances
 from daflow.config.observations import ArrayTruth, DrawnTruth, ObservationSettings, TwinObservations
@@ -166,11 +166,13 @@ def of_timeout(policy: PolicySettings, execution: ExecutionSettings, model_kind:
     to end the worker, and whatever else runs in it.
     """
     in_process = model_kind != "command"
-    if policy.timeout is None or not in_process or not isinstance(execution, LocalExecution):
+    if policy.timeout is None or not in_process:
         return
-    if execution.threads > 1:
+    # What the threads of other kinds are, their workers tell.
+    if isinstance(execution, (LocalExecution, QueueExecution)) and execution.threads > 1:
         what = f"policy.timeout ends the worker in which a {model_kind!r} model runs, and the tasks beside it"
-        yield Problem("execution.threads", what, execution.threads, "1 (and more workers), or timeout: null")
+        more = "workers" if isinstance(execution, LocalExecution) else "processes"
+        yield Problem("execution.threads", what, execution.threads, f"1 (and more {more}), or timeout: null")
 
 
 def _joined(names: object) -> str:

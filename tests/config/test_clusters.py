@@ -23,13 +23,14 @@ KINDS = sorted(CLASSES)
 OF_ITSELF = {"job_kwargs", "self", "base_class_kwargs"}
 
 
-def workflow(**execution: Any) -> Workflow:
+def workflow(policy: Any = None, **execution: Any) -> Workflow:
     return workflow_from(
         {
             "parameters": {"a": {"prior": {"kind": "normal", "mean": 0.0, "std": 1.0}}},
             "model": {"kind": "callable", "function": "model:forecast"},
             "observations": {"kind": "twin", "error": {"default": {"absolute": 1.0}}},
             "execution": execution,
+            "policy": policy or {},
         }
     )
 
@@ -108,6 +109,14 @@ def test_that_what_cannot_be_honoured_is_refused_with_the_cure(section, said):
     with pytest.raises(ConfigError) as error:
         workflow(**section)
     assert [part for part in said if part not in str(error.value)] == []
+
+
+def test_that_a_time_limit_of_a_model_in_python_is_refused_where_threads_share_its_worker():
+    policy = {"timeout": 10.0}
+    with pytest.raises(ConfigError, match=r"execution\.threads") as error:
+        workflow(policy=policy, kind="slurm", cores=2, threads=2)
+    assert "more processes" in str(error.value)
+    assert workflow(policy=policy, kind="slurm", cores=2, processes=2)
 
 
 @given(st.integers(0, 30), st.integers(0, 23), st.integers(0, 59), st.integers(0, 59))
