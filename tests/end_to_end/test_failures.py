@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 import daflow
 from daflow.cli.app import app
+from daflow.errors import EnsembleError
 from daflow.runs.journal import read_journal
 from tests.end_to_end.small_run import (
     CALLABLE,
@@ -66,6 +67,13 @@ def told(*words: object) -> str:
     return result.output
 
 
+def refused(*words: object) -> str:
+    """Give a command that is refused, in this process; return what it says."""
+    result = CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "160"})
+    assert result.exit_code == 2, result.output
+    return result.output
+
+
 def of_member(ends: list[dict[str, Any]], key: str) -> dict[int, list[dict[str, Any]]]:
     found: dict[int, list[dict[str, Any]]] = {}
     for end in ends:
@@ -90,7 +98,8 @@ def ill(shared_place: Path):
     """A run in which members end in every way there is."""
     workflow = written(
         shared_place / "ill",
-        CALLABLE.replace("steps: 2", "steps: 1") + "policy: {retries: 1, timeout: 3, min_members: 6}\n",
+        CALLABLE.replace("steps: 2", "steps: 1")
+        + "policy: {retries: {invalid: 1, lost: 1}, timeout: 3, min_members: 6}\n",
         ILL,
     )
     folder = shared_place / "ill-run"
@@ -206,18 +215,26 @@ def forecast(parameters, observations, member, step):
 
 
 @pytest.mark.parametrize(
-    ("policy", "words"),
+    ("policy", "words", "retry"),
     [
-        ("min_members: 11", ["10 of 12 members are left in the forecast of step 1", "asks for 11"]),
-        ("on_failure: stop", ["of step 1 failed", "the policy is to stop"]),
+        (
+            "min_members: 11",
+            ["10 of 12 members are left in the forecast of step 1", "asks for 11"],
+            ["--retry-failed"],
+        ),
+        (
+            "on_failure: {failed: stop}",
+            ["of step 1 failed", "the policy is to stop"],
+            ["--retry", "0,5", "--retry", "failed"],
+        ),
     ],
 )
-def test_that_the_policy_stops_the_run_which_goes_on_when_the_cause_is_mended(place, policy, words):
+def test_that_the_policy_stops_the_run_which_goes_on_when_the_cause_is_mended(place, policy, words, retry):
     workflow = written(place, f"{CALLABLE}policy: {{{policy}}}\n", MENDABLE)
     folder = place / "run"
     ended = command("run", workflow, "--run", folder)
     assert ended.returncode == 1
-    for word in (*words, "no licence left", "daflow resume", "--retry-failed"):
+    for word in (*words, "no licence left", "daflow resume", "--retry failed"):
         assert word in ended.stderr
     assert "Traceback" not in ended.stderr
     status = json.loads(told("status", folder, "--json"))
@@ -227,10 +244,31 @@ def test_that_the_policy_stops_the_run_which_goes_on_when_the_cause_is_mended(pl
     again = daflow.open_run(folder).resume()
     assert again.kind != "finished", "a member's own failure is not forgotten"
     (place / "mended").touch()
-    mended = command("resume", folder, "--retry-failed")
+    mended = command("resume", folder, *retry)
     assert mended.returncode == 0, mended.stderr
     run = daflow.open_run(folder)
     assert run.status().members == 12
     (place / "well").mkdir()
     reference = run_inline(written(place / "well", CALLABLE, WELL), place / "reference")
     assert_same_bits(finals(run), finals(reference))
+
+
+def test_that_an_operator_may_drop_members_and_go_on_with_fewer(place):
+    workflow = written(place, f"{CALLABLE}policy: {{min_members: 11}}\n", MENDABLE)
+    folder = place / "run"
+    with pytest.raises(EnsembleError, match="10 of 12"):
+        run_inline(workflow, folder)
+    assert "too few members would be left" in refused("resume", folder, "--drop", "3,7")
+    went_on = command("resume", folder, "--drop", "3,7", "--min-members", "8")
+    assert went_on.returncode == 0, went_on.stderr
+    status = json.loads(told("status", folder, "--json"))
+    assert (status["state"], status["members"]) == ("finished", 8)
+    ends = {end["status"]: end["members"] for end in status["ends"]}
+    assert ends == {"failed": [0, 5], "cancelled": [3, 7]}
+    # Only the forecast at hand was open: it can be neither tried again nor dropped from what is closed.
+    assert "closed" in refused("resume", folder, "--retry", "3")
+    left = written(place / "left", CALLABLE, MENDABLE.replace("(0, 5)", "(0, 3, 5, 7)"))
+    assert_same_bits(
+        finals(daflow.open_run(folder), [1, 2, 4, 6, 8, 9, 10, 11]),
+        finals(run_inline(left, place / "reference"), [1, 2, 4, 6, 8, 9, 10, 11]),
+    )
