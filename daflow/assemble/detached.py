@@ -121,7 +121,8 @@ def follow(run: RunFolder, watch: Callable[[Fact, Progress], None]) -> Stop:
     run
         A run, driven by whomever.
     watch
-        Called with the last end of a task so far, then with every new fact, and where the run stands then.
+        Called with the last end of a task so far, then with every new fact, and where the run stands then;
+        of a run that is not driven with how it was laid down.
 
     Returns
     -------
@@ -144,6 +145,8 @@ def follow(run: RunFolder, watch: Callable[[Fact, Progress], None]) -> Stop:
             if fact["fact"] == "stopped":
                 return stop_of(progress)
         if not driven:
+            if progress.last_stop is not None:
+                watch(progress.last_stop, progress)
             return stop_of(progress)
         time.sleep(POLL_SECONDS)
         if time.monotonic() - looked > LOOK_SECONDS:

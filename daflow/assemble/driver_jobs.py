@@ -24,7 +24,7 @@ from daflow.storage.files import make_folder, write_durably
 
 SYSTEMS: Final = tuple(kind for kind in HEADS if kind != "torque")
 """Queues that a driver can be a job of; torque is a dialect of pbs."""
-OWN_MEMORY: Final = 4 * 10**9
+OWN_MEMORY: Final = 2 * 10**9
 """What the driver asks for itself, bytes."""
 DEFAULT_SECONDS: Final = 4 * 3600
 """The walltime where nothing says another one."""

@@ -71,26 +71,31 @@ def detach(ctx: typer.Context, made: RunFolder) -> None:
 
 def attach(folder: Folder, *, as_json: Json = False) -> None:
     """Watch a run that somebody drives."""
+    try:
+        stop = _followed(folder, as_json=as_json)
+    except KeyboardInterrupt:
+        typer.secho("watching ended; the run goes on", err=True, fg="yellow")
+        raise typer.Exit(INTERRUPTED) from None
+    if not as_json or stop.kind != "finished":
+        end(stop, folder)
+
+
+def _followed(folder: Path, *, as_json: bool) -> Stop:
+    """Watch a run until it stops and nobody is to go on with it."""
     from daflow.assemble.branching import plan_for
     from daflow.assemble.detached import follow
     from daflow.assemble.folder import open_folder
     from daflow.cli.progress import watching
 
     run = open_folder(folder)
-    try:
-        while True:
-            if as_json:
-                stop = follow(run, _told)
-            else:
-                with watching(plan_for(run), Console()) as watch:
-                    stop = follow(run, watch)
-            if stop.kind == "finished" or not _driven_again(run, as_json=as_json):
-                break
-    except KeyboardInterrupt:
-        typer.secho("watching ended; the run goes on", err=True, fg="yellow")
-        raise typer.Exit(INTERRUPTED) from None
-    if not as_json or stop.kind != "finished":
-        end(stop, run.folder)
+    while True:
+        if as_json:
+            stop = follow(run, _told)
+        else:
+            with watching(plan_for(run), Console()) as watch:
+                stop = follow(run, watch)
+        if stop.kind == "finished" or not _driven_again(run, as_json=as_json):
+            return stop
 
 
 def _driven_again(run: RunFolder, *, as_json: bool) -> bool:

@@ -49,7 +49,7 @@ def test_that_a_driver_with_workers_of_its_own_asks_for_their_cores_and_memory(w
     )
     script = script_of(tmp_path, job)
     assert "#SBATCH --cpus-per-task=6\n" in script
-    assert "#SBATCH --mem=20981M\n" in script
+    assert "#SBATCH --mem=19074M\n" in script
     assert "#SBATCH --partition=fat\n" in script
     assert "#SBATCH --time=02:00:00\n" in script
     assert "export DAFLOW_MARGIN=60\n" in script
