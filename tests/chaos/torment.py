@@ -341,7 +341,8 @@ def main(words: list[str]) -> int:
     dice, end = Random(given.seed), time.monotonic() + 60 * given.minutes
     torments: list[Torment] = []
     given.keep.parent.mkdir(parents=True, exist_ok=True)
-    while time.monotonic() < end - 60:
+    # The last one needs its time to end as well.
+    while time.monotonic() < end - 60 * given.round_minutes:
         kind = ("local", "address")[len(torments) % 2]
         until = min(end - 60, time.monotonic() + 60 * given.round_minutes)
         torments.append(stage.play(len(torments), kind, dice, until))
