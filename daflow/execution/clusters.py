@@ -46,6 +46,10 @@ FOR_WORKERS: Final[dict[str, Any]] = {
     if name.startswith(("distributed.worker.", "distributed.comm.", "distributed.admin."))
 }
 """Those that workers elsewhere have to be told."""
+ANSWER_SECONDS: Final = 10
+"""How long a scheduler that runs already may take to answer at first."""
+RETURN_SECONDS: Final = 100
+"""How long one that was lost is looked for: it is started again, or a network comes back."""
 STARTS: Final = 3
 """How often a local cluster is started before the run is laid down."""
 
@@ -127,7 +131,10 @@ def _cluster(execution: LocalExecution, scratch: Path) -> LocalCluster:
 @contextmanager
 def _existing(execution: AddressExecution) -> Iterator[Client]:
     try:
-        client = Client(execution.address, set_as_default=False, timeout="10s")
+        with Client(execution.address, set_as_default=False, timeout=ANSWER_SECONDS):
+            pass
+        # A client looks for a scheduler that it has lost as long as it would have at first.
+        client = Client(execution.address, set_as_default=False, timeout=RETURN_SECONDS)
     except (OSError, TimeoutError, ValueError) as error:
         raise PoolError(
             "execution.address: there is no dask scheduler",

@@ -109,8 +109,8 @@ def written(told: dict[str, Any]) -> str:
     n_faults = sum(len(r["faults"]) for r in told["rounds"])
     size, steps = problem["size"], problem["steps"]
     first = (
-        f"{len(deeds)} acts on {len(told['rounds'])} runs of {size} members and {steps} updates in {hours:.2f} "
-        f"hours, seed {told['seed']}: {n_faults} faults (lost or done twice, other bits, receipts "
+        f"{len(deeds)} acts on {len(told['rounds'])} runs of {size} members and {steps} updates in "
+        f"{hours:.2f} h, seed {told['seed']}: {n_faults} faults (lost or done twice, other bits, receipts "
         "changed, processes or scratch left behind, stops for no reason)."
     )
     lines = [
