@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import json
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from daflow.config.schema import Workflow
 
 HELP: Final = (
     "Look at a workflow and all that it names; say what a run would take. Runs nothing, writes nothing.\n\n"
     "With [bold]--job-script[/], print the script of the jobs that workers run in, as the batch system would "
-    "get it.\n\n"
-    "[bold]daflow check workflow.yaml\n\ndaflow check workflow.yaml --profile slurm --job-script[/]"
+    "get it. With [bold]--submit-one[/], ask for one worker as a run would, look at what it is and sees, and "
+    "give it back.\n\n"
+    "[bold]daflow check workflow.yaml\n\ndaflow check workflow.yaml --profile slurm --job-script\n\n"
+    "daflow check workflow.yaml --profile slurm --submit-one --run runs/first[/]"
 )
 Profile = Annotated[
     str | None,
@@ -37,11 +47,19 @@ def check(
     ] = None,
     profile: Profile = None,
     folder: Annotated[
-        Path, typer.Option("--run", help="The run's folder that a job script is to name.", show_default=False)
+        Path,
+        typer.Option(
+            "--run",
+            help="The run's folder: a job script names it, a trial worker is to see it.",
+            show_default=False,
+        ),
     ] = Path("RUN"),
     *,
     job_script: Annotated[
         bool, typer.Option("--job-script", help="Print the script of the jobs that workers run in.")
+    ] = False,
+    submit_one: Annotated[
+        bool, typer.Option("--submit-one", help="Ask for one worker, tell what it is and sees.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
 ) -> None:
@@ -52,18 +70,70 @@ def check(
 
     workflow = load_workflow(file, override or (), profile)
     seen = preview(workflow)
-    script = None
+    told: dict[str, Any] = {}
     if job_script:
         from daflow.execution.clusters import job_script_of
 
-        script = job_script_of(workflow.execution, folder)
+        told["job_script"] = job_script_of(workflow.execution, folder)
+    if submit_one:
+        told["trial"] = _tried(workflow, folder)
     if as_json:
-        told = seen.to_json() if script is None else seen.to_json() | {"job_script": script}
-        typer.echo(json.dumps(told, indent=1))
-    elif script is not None:
-        typer.echo(script)
-    else:
+        typer.echo(json.dumps(seen.to_json() | told, indent=1))
+        return
+    if not told:
         Console().print(preview_table(seen))
+    if job_script:
+        typer.echo(told["job_script"])
+    if submit_one:
+        Console().print(trial_table(told["trial"]))
+
+
+def _tried(workflow: Workflow, folder: Path) -> dict[str, Any]:
+    from daflow.assemble.trial import try_one
+
+    with _leaving_in_order():
+        return try_one(workflow, folder.absolute().parent, lambda text: typer.echo(text, err=True)).to_json()
+
+
+@contextmanager
+def _leaving_in_order() -> Iterator[None]:
+    """Let the end of a batch job be what Ctrl-C is: the job that is on trial is cancelled."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def trial_table(trial: Mapping[str, Any]) -> Table:
+    """Return what came of asking for one worker, as one reads it."""
+    from daflow.cli.tables import size
+
+    worker = trial["worker"]
+    left = worker["seconds_left"]
+    said = {
+        "worker": f"on {worker['host']}, after {trial['seconds']:.0f} s"
+        + (f" (job {', '.join(trial['jobs'])})" if trial["jobs"] else ""),
+        "driver": f"reached at {trial['scheduler']}",
+        "run folder": "seen" if worker["folder"] else "not there",
+        "python": f"{worker['python']}, daflow {worker['daflow']}, dask {worker['dask']}",
+        "cores": f"{worker['cores']}, {worker['threads']} tasks at once",
+        "memory": size(worker["memory_bytes"]) if worker["memory_bytes"] else "no limit",
+        "scratch": f"{worker['scratch']}, {size(worker['scratch_free_bytes'])} free",
+        "job ends": "nobody says" if left is None else f"in {left:,.0f} s",
+    }
+    table = Table(
+        title=f"a worker of {trial['kind']}",
+        title_justify="left",
+        title_style="bold",
+        show_header=False,
+        box=None,
+    )
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in said.items():
+        table.add_row(name, Text(value))
+    return table
 
 
 def register(app: typer.Typer) -> None:
