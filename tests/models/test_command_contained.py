@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +16,8 @@ import numpy as np
 import pytest
 
 from daflow.config.external_models import CommandSettings
-from daflow.errors import MemberLost, ModelFailed, ModelTimeout
-from daflow.models import orphans, process
+from daflow.errors import MemberLost, ModelFailed, ModelTimeout, StoreError
+from daflow.models import command, orphans, process
 from daflow.models.command import Command
 from daflow.ports import MemberInput
 
@@ -217,3 +218,55 @@ def test_that_a_machine_without_room_for_a_process_loses_the_member(given, monke
     monkeypatch.setattr(process.subprocess, "Popen", refused)
     with pytest.raises(MemberLost, match=r"cannot be started here\n(.|\n)*temporarily unavailable"):
         shell("true").forecast(given)
+
+
+@pytest.fixture
+def small_disk(given, monkeypatch):
+    """Put the member's directory on a disk of 16 MB; without the right to mount one, on none."""
+    place = given.work_dir / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(place)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("no right to mount a disk here")
+    monkeypatch.setattr(command, "ROOM_SECONDS", 1.0)
+    (place / "member").mkdir()
+    parts = (given.member, given.step, {}, given.observations, given.seed)
+    yield MemberInput(*parts, place / "member", given.log_dir)
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def fill(given):
+    """Let another than the member fill its disk; return what is in the way."""
+    ballast = given.work_dir.parent / "ballast"
+    subprocess.run(["dd", "if=/dev/zero", f"of={ballast}", "bs=64k"], capture_output=True, check=False)
+    return ballast
+
+
+WRITES = "head -c 60000000 /dev/zero > restart.dat || exit 7"
+
+
+def test_that_a_member_that_fills_a_small_disk_fails_alone_and_leaves_room(small_disk):
+    with pytest.raises(ModelFailed, match=r"it filled the disk; sh: exit code 7"):
+        shell(WRITES, keep="failed").forecast(small_disk)
+    assert shutil.disk_usage(small_disk.work_dir.parent).free > 15e6
+
+
+def test_that_a_disk_that_others_filled_stops_the_run_and_not_the_member(small_disk):
+    fill(small_disk)
+    with pytest.raises(StoreError, match="the disk is full, and the model failed there"):
+        shell(WRITES).forecast(small_disk)
+
+
+def test_that_a_member_that_met_a_full_disk_for_a_moment_is_lost_and_not_failed(small_disk):
+    timer = threading.Timer(0.6, fill(small_disk).unlink)
+    timer.start()
+    with pytest.raises(MemberLost, match="the disk was full for a moment"):
+        shell(WRITES.replace("60000000", "100000")).forecast(small_disk)
+    timer.join()
+
+
+def test_that_a_run_s_member_stops_talking_into_a_full_disk_and_goes_on(small_disk, given):
+    # Logs on the full disk are cut short; what counts is elsewhere and whole.
+    fill(small_disk)
+    given = MemberInput(0, 1, {}, given.observations, 40, given.work_dir, small_disk.work_dir)
+    assert shell(f"yes | head -c 3000000; {SAVE}").forecast(given).tolist() == [1.0, 2.0, 3.0]
