@@ -118,7 +118,10 @@ class Halting:
 
     def __enter__(self) -> Self:
         self._in_main = threading.current_thread() is threading.main_thread()
-        unask(self._folder)
+        request = asked(self._folder)
+        # One that came since the lease was taken is to this driver: it stays.
+        if request is None or not request.is_to(self._holder):
+            unask(self._folder)
         self._looker.start()
         return self
 

@@ -115,9 +115,16 @@ def test_that_a_request_to_an_earlier_driver_is_not_heard(tmp_path, me):
         with Halting(tmp_path, me) as halting:
             ask(tmp_path, Request.to(other, "ann@there", now=True))
             assert halting.look() is None
-    ask(tmp_path, Request.to(me, "before it began", now=True))
+    ask(tmp_path, Request.to(replace(me, process_started=1.0), "before it began", now=True))
     with Halting(tmp_path, me) as halting:
         assert halting.look() is None
+        assert asked(tmp_path) is None
+
+
+def test_that_a_request_that_comes_while_the_driver_begins_is_heard(tmp_path, me):
+    ask(tmp_path, Request.to(me, "ann@there", now=True))
+    with Halting(tmp_path, me) as halting:
+        assert "ann@there" in halting.look().stop.reason
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"host": 1}'])
