@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import Thread
 from typing import Final
@@ -298,9 +298,7 @@ class DaskPool:
     def _bury(self, number: int, death: Death) -> None:
         """Settle a group whose worker is no more and of which the scheduler will not tell."""
         group = self._let_go(number)
-        outcomes = self._deaths.outcomes(group.tasks, death, (group.present, group.since))
-        self._ready += outcomes
-        self._back += not_among(group.tasks, outcomes)
+        self._end(group.tasks, self._deaths.outcomes(group.tasks, death, (group.present, group.since)))
 
     def running(self) -> Mapping[Task, UnderWay]:
         """Return what is under way, as far as it is seen."""
@@ -316,23 +314,30 @@ class DaskPool:
 
     def cut(self, task: Task, reason: str) -> None:
         """End a task for good: its worker is restarted, and with it whatever it started."""
+        cancelled = Outcome(task, Status.CANCELLED, reason=reason)
         for unsent in self._unsent:
             if task in unsent[1]:
                 self._unsent.remove(unsent)
-                return self._cancelled(unsent[1], task, reason, [])
+                self._end(unsent[1], [cancelled])
+                return
         for number, group in self._out.items():
             if task in group.tasks:
                 self._let_go(number)
                 under_way = self._witness.begun(group.tasks)
                 if under_way is not None:
                     self._restart(group.address, f"it was restarted to end {under_way.label}: {reason}")
-                return self._cancelled(group.tasks, task, reason, self._witness.word(group.tasks, None))
-        return None
+                if under_way == group.present == task:
+                    seconds, host = time.monotonic() - group.since, self._roster.host(group.address)
+                    started = time.time() - seconds
+                    cancelled = replace(cancelled, seconds=round(seconds, 6), host=host, started=started)
+                done = self._witness.word(group.tasks, None)
+                self._end(
+                    group.tasks, [*done, *([cancelled] if task in not_among(group.tasks, done) else [])]
+                )
+                return
 
-    def _cancelled(self, tasks: Sequence[Task], task: Task, reason: str, done: list[Outcome]) -> None:
-        outcomes = done
-        if task in not_among(tasks, done):
-            outcomes = [*done, Outcome(task, Status.CANCELLED, reason=reason)]
+    def _end(self, tasks: Sequence[Task], outcomes: list[Outcome]) -> None:
+        """Let these outcomes come home, and the other tasks of their group come back."""
         self._ready += outcomes
         self._back += not_among(tasks, outcomes)
 

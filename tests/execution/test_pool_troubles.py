@@ -265,6 +265,8 @@ def test_that_a_task_is_cut_with_all_that_it_started_and_its_worker_comes_back(c
         pool.cut(STRAGGLER, "it takes too long")
         (cut,), back = ends_of(pool, 4)
         assert (cut.task, cut.status, cut.reason) == (STRAGGLER, Status.CANCELLED, "it takes too long")
+        assert cut.seconds >= 0.2
+        assert cut.host
         assert back == [*SHORT[:2], AFTER]
         pool.submit(back)
         outcomes, _ = ends_of(pool, 3, 60)
