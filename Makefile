@@ -11,7 +11,7 @@ export SCALE ROUNDS BYTES FOLDER
 # Public data that some workflows use; not part of the project (workflows/egg/README.md tells where to get them).
 export DAFLOW_DATA ?= $(abspath ../shared/data)
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test check format bench chaos clean
 
 demo: $(READY)  ## run the water flood, from a workflow file to a report
 	$(BIN)/daflow run workflows/reservoir/workflow.yaml --run runs/reservoir
@@ -39,6 +39,12 @@ bench: $(PEERS)/.ready  ## measure daflow beside its limits and its peers: tests
 	$(PEERS)/bin/pytest tests/benchmarks/test_contests.py $(if $(CASES),-k "$(CASES)") -q -s -W default --timeout=0 \
 		--benchmark-enable --benchmark-columns=median,rounds --benchmark-json=build/measured.json
 	PYTHONPATH=tests/benchmarks $(PEERS)/bin/python -m side_by_side.page build/measured.json
+
+MINUTES ?= 60
+SEED ?= 1
+chaos: $(READY)  ## torment runs for so many minutes, by dice: tests/chaos/README.md
+	$(BIN)/python -m tests.chaos.torment --minutes $(MINUTES) --seed $(SEED) --keep build/chaos.json
+	$(BIN)/python -m tests.chaos.page build/chaos.json
 
 clean:
 	rm -rf $(VENV) build *.egg-info
