@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,8 @@ from typing import Any, Final, Self
 from daflow.errors import JournalError, StoreError
 from daflow.runs.facts import Fact
 
+NO_SYNC: Final = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS})
+"""What file systems say that do not sync folders: CIFS, some in user space."""
 LAST_BYTES: Final = 1 << 16
 """How much of a journal's end is read for its last fact."""
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
@@ -78,10 +81,13 @@ def _fact(path: Path, number: int, line: bytes) -> Fact:
 
 
 def _sync_name(path: Path) -> None:
-    """Make the name of a file durable, not only what it holds."""
+    """Make the name of a file durable, not only what it holds, where folders can be synced."""
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
+    except OSError as error:
+        if error.errno not in NO_SYNC:
+            raise
     finally:
         os.close(folder)
 
@@ -97,10 +103,12 @@ class Journal:
         The file, which need not exist.
     end
         Where its facts end, as `whole_facts` found it; ``None``: it is read to find out.
+    check
+        Called before anything is written: raises an error where this driver has lost the run to another.
     """
 
-    def __init__(self, path: Path, end: int | None = None) -> None:
-        self._path = path
+    def __init__(self, path: Path, end: int | None = None, check: Callable[[], None] = lambda: None) -> None:
+        self._path, self._check = path, check
         try:
             self._end = whole_facts(path)[1] if end is None else end
             self._file = path.open("ab", buffering=0)
@@ -131,9 +139,12 @@ class Journal:
         ------
         daflow.errors.StoreError
             The disk is full. The journal ends where it ended before: none of them is in it.
+        daflow.errors.LeaseError
+            Another driver has the run: nothing is written.
         """
         if not facts:
             return
+        self._check()
         lines = "".join(f"{_encode(fact)}\n" for fact in facts).encode()
         rest = lines
         try:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
+import logging
 import os
 import socket
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from types import TracebackType
@@ -30,9 +33,17 @@ TRY_SECONDS = 1.0
 Mode = Literal["foreground", "detached", "job"]
 """How a driver runs: under somebody's eyes, in a session of its own, or as a job of a queue."""
 
+NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
+"""What file systems without locks say: Lustre mounted without ``flock``, NFS without a lock manager."""
+CLAIM_SECONDS = 30.0
+"""A claim that cannot be read is taken to be abandoned after so long: it is held for milliseconds."""
+
 _LENGTH: Final = 1024
 """Bytes of a lease, always the same: it is renewed in place, which needs no space and leaves no moment at
 which a reader finds nothing."""
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +118,26 @@ def read_holder(path: Path) -> Holder | None:
         return None
 
 
+def _break_if_abandoned(claim: Path) -> None:
+    """Remove a claim whose maker died while it had it."""
+    age = time.time() - claim.stat().st_mtime
+    maker = read_holder(claim)
+    if (maker is None and age > CLAIM_SECONDS) or (maker is not None and not maker.alive()):
+        claim.unlink()
+
+
 _KNOWN: Final = frozenset(field.name for field in fields(Holder))
 
 
 class Lease:
     """The right to drive a run, held while the context is open.
 
-    A lock on the file settles who is first on one machine; the holder written into it, renewed by a
-    thread, settles it between machines whose file system does not share locks.
+    A lock on the file settles who is first, where the file system has locks and shares them between machines.
+    Elsewhere it is the holder written into it, renewed by a thread, and a claim: a file beside it that only
+    one can make, held while the lease is looked at and taken.
+
+    Laws: a driver that finds another's name in its lease, because it slept or its disk was away until the
+    lease was stale, leaves that name there, and `check` says so from then on.
 
     Parameters
     ----------
@@ -139,6 +162,7 @@ class Lease:
         self._file: int | None = None
         self._holder = holder or Holder.this_process()
         self._patience = patience
+        self._taken_by: Holder | None = None
         self._over = threading.Event()
         self._renewer = threading.Thread(target=self._renew, name="daflow-lease", daemon=True)
 
@@ -180,19 +204,56 @@ class Lease:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise self._refusal(read_holder(self._path)) from error
-        holder = read_holder(self._path)
-        if holder is not None and holder.alive():
-            raise self._refusal(holder)
-        now = time.time()
-        self._holder = replace(self._holder, since=now, renewed=now)
-        self._write(file, self._holder)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+        with self._claimed():
+            holder = read_holder(self._path)
+            if holder is not None and holder.alive():
+                raise self._refusal(holder)
+            now = time.time()
+            self._holder = replace(self._holder, since=now, renewed=now)
+            self._write(file, self._holder)
+
+    @contextmanager
+    def _claimed(self) -> Iterator[None]:
+        """Let nobody else take the lease meanwhile, whether or not there are locks."""
+        claim = self._path.with_name(f"{self._path.name}.claim")
+        with suppress(FileNotFoundError):
+            _break_if_abandoned(claim)
+        try:
+            file = os.open(claim, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileExistsError as error:
+            raise self._refusal(read_holder(claim)) from error
+        try:
+            self._write(file, replace(self._holder, renewed=time.time()))
+            yield
+        finally:
+            os.close(file)
+            claim.unlink(missing_ok=True)
+
+    def check(self) -> None:
+        """See that nobody has taken the run over.
+
+        Raises
+        ------
+        daflow.errors.LeaseError
+            Somebody has: this driver was not heard of for so long that it was taken to be dead.
+        """
+        if self._taken_by is not None:
+            raise LeaseError(
+                f"the run in {self._path.parent} was taken over while this driver was not heard of",
+                got=f"it is now driven by {self._taken_by.told()}, since {self._taken_by.told_since()}",
+                allowed="one driver a run",
+                do="nothing: that one goes on; if this host was not asleep, see why its disk was away",
+            )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
         self._renewer.join()
-        if self._file is not None:
+        if self._file is not None and self._taken_by is None:
             os.ftruncate(self._file, 0)
         self._let_go()
 
@@ -217,6 +278,11 @@ class Lease:
         while not self._over.wait(RENEW_SECONDS):
             # A disk that is away for a moment may be back at the next turn.
             with suppress(OSError):
+                holder = read_holder(self._path)
+                if holder is not None and not self._holder.same_as(holder):
+                    self._taken_by = holder
+                    log.error("the run in %s is now driven by %s", self._path.parent, holder.told())
+                    return
                 if self._file is not None:
                     self._write(self._file, replace(self._holder, renewed=time.time()))
 

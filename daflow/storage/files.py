@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -9,11 +10,14 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from daflow.errors import StoreError
 
 PARTIAL = ".partial"
 """What a file being written ends in; a reader never looks at one."""
+NO_SYNC: Final = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS})
+"""What file systems say that do not sync folders."""
 _LEFT = re.compile(rf"\..*{re.escape(PARTIAL)}|.*\.[0-9a-f]{{32}}{re.escape(PARTIAL)}")
 """The names of ours, and of those that zarr writes."""
 
@@ -74,8 +78,16 @@ def make_folder(path: Path) -> None:
 
 
 def sync_folder(path: Path | str) -> None:
-    """Make the names in a folder durable."""
-    _sync(path, os.fsync)
+    """Make the names in a folder durable, where folders can be synced."""
+    _sync(path, _sync_names)
+
+
+def _sync_names(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NO_SYNC:
+            raise
 
 
 def sync_file(path: Path) -> None:
@@ -101,7 +113,8 @@ def remove_partials(root: Path) -> int:
         partials = [found for found in root.rglob(f"*{PARTIAL}") if _LEFT.fullmatch(found.name)]
         for partial in partials:
             if partial.is_dir():
-                shutil.rmtree(partial)
+                # On NFS a file that somebody on this host still reads stays as .nfs*: it harms nobody.
+                shutil.rmtree(partial, ignore_errors=True)
             else:
                 partial.unlink(missing_ok=True)
     return len(partials)

@@ -11,7 +11,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +21,7 @@ from typing import Any, Final
 from daflow.errors import StoreError
 from daflow.names import Phase
 from daflow.records import Outcome, Task
-from daflow.storage.files import make_folder, store_errors, sync_folder, write_durably
+from daflow.storage.files import PARTIAL, make_folder, store_errors, sync_folder, write_durably
 
 RUNS_A_NAME: Final = 10
 """How many runs of consecutive tasks a file's name holds; what has more gaps goes into several files."""
@@ -101,12 +103,31 @@ def read_stage(root: Path, phase: Phase, step: int, known: Known = nothing_is_kn
         A receipt is not what was written.
     """
     folder = _folder(root, step, phase)
-    with store_errors("list", folder):
-        names = sorted(os.listdir(folder)) if folder.is_dir() else []  # noqa: PTH208 - names are all it takes
-    for name in names:
+    for name in _names_now(root, folder):
         tasks = _tasks(name, phase, step)
         if tasks is not None and not all(map(known, tasks)):
             yield from _read(folder / name)
+
+
+def _names_now(root: Path, folder: Path) -> list[str]:
+    """Return the names in a folder, those included that other hosts have just made.
+
+    A client of NFS keeps listings, and what it did not find, for up to a minute (acdirmax): a receipt that a
+    worker left before it died would not be seen, and its member run again. What a client changes in a folder
+    itself makes it ask the server for that folder anew.
+    """
+    names: list[str] = []
+    for each in (*(above for above in reversed(folder.parents) if above.is_relative_to(root)), folder):
+        if not each.is_dir():
+            return []
+        # Where it is not writable, or full, what is known has to do.
+        with suppress(OSError):
+            look = each / f".look.{uuid.uuid4().hex}{PARTIAL}"
+            os.close(os.open(look, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+            look.unlink()
+        with store_errors("list", each):
+            names = os.listdir(each)  # noqa: PTH208 - names are all it takes
+    return sorted(names)
 
 
 def _folder(root: Path, step: int, phase: Phase) -> Path:

@@ -4,13 +4,16 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from dataclasses import asdict, replace
 
 import pytest
 
 from daflow.errors import LeaseError, StoreError
 from daflow.runs import lease as module
+from daflow.runs.journal import Journal, read_journal
 from daflow.runs.lease import STALE_SECONDS, Holder, Lease, read_holder
 
 DRIVER = """
@@ -139,3 +142,83 @@ def test_that_a_lease_that_cannot_be_taken_is_an_error_with_a_cure(tmp_path):
     ):
         pass
     assert "mend the permissions" in error.value.do
+
+
+@pytest.mark.parametrize("number", sorted(module.NO_LOCKS))
+def test_that_where_there_are_no_locks_a_lease_still_has_one_holder(tmp_path, monkeypatch, number):
+    def refuse(file, how):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(module.fcntl, "flock", refuse)
+    path = tmp_path / "lease"
+    with Lease(path), pytest.raises(LeaseError, match="has a driver already"), Lease(path):
+        pass
+    write(path, elsewhere(STALE_SECONDS - 20))
+    with pytest.raises(LeaseError, match="another-host"), Lease(path):
+        pass
+    write(path, elsewhere(STALE_SECONDS + 1))
+    with Lease(path):
+        assert read_holder(path).host == socket.gethostname()
+    assert [each.name for each in tmp_path.iterdir()] == ["lease"]
+
+
+def test_that_of_drivers_that_look_at_once_where_there_are_no_locks_one_gets_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(module.fcntl, "flock", lambda file, how: None)
+    path = tmp_path / "lease"
+    looks = module.read_holder
+
+    def looks_slowly(which):
+        found = looks(which)
+        time.sleep(0.05)
+        return found
+
+    monkeypatch.setattr(module, "read_holder", looks_slowly)
+    # Processes of one host know of each other: these are of different ones.
+    holders = [replace(Holder.this_process(), host=f"host-{n}") for n in range(4)]
+    start, taken = threading.Barrier(4), []
+
+    def drive(holder):
+        start.wait()
+        with suppress(LeaseError), Lease(path, holder):
+            taken.append(holder.host)
+            time.sleep(0.5)
+
+    threads = [threading.Thread(target=drive, args=[holder]) for holder in holders]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(taken) == 1
+
+
+def test_that_a_claim_whose_maker_died_is_no_obstacle_and_one_that_is_held_is(tmp_path):
+    path, claim = tmp_path / "lease", tmp_path / "lease.claim"
+    write(claim, elsewhere(STALE_SECONDS - 20))
+    with pytest.raises(LeaseError, match="another-host"), Lease(path):
+        pass
+    assert claim.exists()
+    write(claim, elsewhere(STALE_SECONDS + 1))
+    with Lease(path):
+        assert not claim.exists()
+    claim.write_text("{")
+    with pytest.raises(LeaseError, match="not written its name"), Lease(path):
+        pass
+    os.utime(claim, (1e9, 1e9))
+    with Lease(path):
+        assert not claim.exists()
+
+
+def test_that_a_driver_that_was_taken_for_dead_leaves_the_run_to_its_successor(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "RENEW_SECONDS", 0.02)
+    path = tmp_path / "lease"
+    with Lease(path) as lease, Journal(tmp_path / "journal", check=lease.check) as journal:
+        journal.append({"fact": "one"})
+        write(path, elsewhere(0))
+        end = time.monotonic() + 10
+        while lease._renewer.is_alive() and time.monotonic() < end:
+            time.sleep(0.01)
+        with pytest.raises(LeaseError, match="taken over") as error:
+            journal.append({"fact": "two"})
+        assert "another-host" in str(error.value)
+    assert read_holder(path).host == "another-host"
+    assert read_journal(tmp_path / "journal") == [{"fact": "one"}]

@@ -1,5 +1,7 @@
 import dataclasses
+import errno
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -150,3 +152,35 @@ def test_that_receipts_of_tasks_that_ended_together_are_found_by_just_these_task
         assert {o.task: o for o in read_together(tmp_path, tasks)} == {o.task: o for o in outcomes}
         if len(tasks) > 1:
             assert read_together(tmp_path, tasks[1:2]) == []
+
+
+def test_that_a_stage_is_looked_at_anew_and_left_as_it_was(tmp_path, monkeypatch):
+    """What a client of NFS changes in a folder makes it ask the server: in every folder on the way."""
+    one = dataclasses.replace(OUTCOME, task=Task(Phase.FORECAST, 2, 3, 0))
+    write_receipts(tmp_path, [one])
+    changed, opened = [], os.open
+
+    def noted(path, flags, *mode):
+        if flags & os.O_EXCL:
+            changed.append(Path(path).parent.relative_to(tmp_path).as_posix())
+        return opened(path, flags, *mode)
+
+    monkeypatch.setattr(os, "open", noted)
+    assert list(read_stage(tmp_path, Phase.FORECAST, 2)) == [one]
+    assert changed == [".", "step=2", "step=2/forecast"]
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["00003-0.json"]
+
+
+def test_that_a_stage_is_read_where_nothing_can_be_written(tmp_path, monkeypatch):
+    one = dataclasses.replace(OUTCOME, task=Task(Phase.FORECAST, 2, 3, 0))
+    write_receipts(tmp_path, [one])
+    opened = os.open
+
+    def read_only(path, flags, *mode):
+        if flags & os.O_WRONLY:
+            raise OSError(errno.EROFS, "Read-only file system")
+        return opened(path, flags, *mode)
+
+    monkeypatch.setattr(os, "open", read_only)
+    assert list(read_stage(tmp_path, Phase.FORECAST, 2)) == [one]
+    assert list(read_stage(tmp_path, Phase.FORECAST, 9)) == []
