@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import dask_jobqueue
@@ -123,9 +124,12 @@ def job_script(execution: QueueExecution, site: Site) -> str:
     job = cluster_class(getattr(dask_jobqueue, CLASSES[book.kind]), book, execution.threads).job_cls
     said = {name: value for name, value in keywords(execution, site).items() if name not in OF_CLUSTERS}
     try:
-        script: str = job("tcp://DRIVER:PORT", name=f"{site.job_name}-1", **said).job_script()
+        # dask-jobqueue makes the folder for what jobs print there and then: it gets another one.
+        with TemporaryDirectory() as instead:
+            logs, said["log_directory"] = said["log_directory"], instead
+            script: str = job("tcp://DRIVER:PORT", name=f"{site.job_name}-1", **said).job_script()
     except (ValueError, TypeError, OSError) as error:
         raise PoolError(
             f"dask-jobqueue cannot make a job for {book.kind}", got=str(error), do="see execution.options"
         ) from error
-    return script
+    return script.replace(instead, logs)

@@ -1,7 +1,8 @@
-"""Workers that end while they are asked what they have and see."""
+"""The first workers: waited for as long as they are on the way, and asked what they have and see."""
 
 from __future__ import annotations
 
+import platform
 from types import SimpleNamespace
 
 import pytest
@@ -50,3 +51,90 @@ def test_that_a_scheduler_that_is_gone_is_told():
     run = SimpleNamespace(workflow=SimpleNamespace(ensemble=SimpleNamespace(members=[0])))
     with pytest.raises(PoolError, match="the dask scheduler cannot be reached"):
         first_workers.check_workers(run, crew({}))
+
+
+class Late:
+    """A crew whose first worker comes when it has been looked for so often, by a clock moved by hand."""
+
+    def __init__(self, monkeypatch, *, comes=None, awaited=""):
+        self.now, self.n_looked, self.comes, self.said = 0.0, 0, comes, awaited
+        self.wanted = []
+        self.client = SimpleNamespace(nthreads=self.nthreads)
+        clock = SimpleNamespace(monotonic=lambda: self.now, sleep=self.sleep)
+        monkeypatch.setattr(first_workers, "time", clock)
+
+    def nthreads(self):
+        self.n_looked += 1
+        return {"one": 1} if self.comes is not None and self.n_looked > self.comes else {}
+
+    def sleep(self, seconds):
+        self.now += 10.0
+
+    def tend(self, n_wanted):
+        self.wanted.append(n_wanted)
+
+    def awaited(self):
+        return self.said
+
+
+def test_that_the_first_worker_is_waited_for_as_long_as_one_is_on_the_way(monkeypatch, caplog):
+    late = Late(monkeypatch, comes=10_000, awaited="2 jobs wait in the queue (Priority)")
+    first_workers._await_one(late, 40)
+    assert late.now > 24 * 3600
+    assert set(late.wanted) == {40}
+    assert caplog.messages == ["waiting for the first worker: 2 jobs wait in the queue (Priority)"]
+
+
+def test_that_nobody_is_waited_for_who_is_not_on_the_way(monkeypatch):
+    late = Late(monkeypatch)
+    with pytest.raises(PoolError, match="there are no workers"):
+        first_workers._await_one(late, 1)
+    assert late.now <= first_workers.PATIENCE_SECONDS + 10
+
+
+def checked(tmp_path, **other):
+    """Check one worker that is as this process is, but for what is other."""
+    settings = SimpleNamespace(
+        ensemble=SimpleNamespace(members=[0]),
+        model=SimpleNamespace(kind="command"),
+        policy=SimpleNamespace(timeout=None),
+        storage=SimpleNamespace(path=None),
+    )
+    answer = first_workers.of_this_worker(str(tmp_path)) | other
+    client = SimpleNamespace(nthreads=lambda: {"one": 1}, run=lambda *_, **__: {"one": answer})
+    run = SimpleNamespace(folder=tmp_path, workflow=settings)
+    first_workers.check_workers(run, SimpleNamespace(client=client))
+
+
+def test_that_a_worker_like_the_driver_will_do(tmp_path):
+    checked(tmp_path)
+    # The last number of Python's makes no difference.
+    checked(tmp_path, python=platform.python_version().rpartition(".")[0] + ".99")
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"daflow": "0.0.1"}, "daflow 0.0.1"),
+        ({"python": "3.8.1"}, "python 3.8.1"),
+        ({"distributed": "2020.1", "zarr": "2.0"}, "distributed 2020.1, zarr 2.0"),
+    ],
+)
+def test_that_a_worker_of_another_version_is_told(tmp_path, other, said):
+    with pytest.raises(PoolError, match="other versions than the driver") as error:
+        checked(tmp_path, **other)
+    assert said in error.value.got
+    assert "execution.python" in error.value.do
+
+
+def test_that_a_worker_that_does_not_see_the_run_folder_is_told_with_its_host(tmp_path):
+    with pytest.raises(PoolError, match="do not see the run folder") as error:
+        checked(tmp_path, folder=False, host="node7")
+    assert f"{tmp_path} is not there on node7" in error.value.got
+
+
+def test_that_a_worker_without_daflow_is_told(tmp_path):
+    alone = crew({"one": ModuleNotFoundError("No module named 'daflow'")})
+    with pytest.raises(PoolError, match="have no daflow, or another one") as error:
+        first_workers._asked(SimpleNamespace(folder=tmp_path), alone)
+    assert "No module named 'daflow'" in error.value.got
