@@ -232,6 +232,7 @@ def _watch(command: int, ears: _Ears, parent: int, deadline: float | None) -> st
         signals, worker = ears.listen(left, 0)
         if _has_ended(command):
             return "itself"
+        _reap_adopted(command)
         if signals & TO_STOP:
             return "signal to the launcher"
         # A fork of the worker may hold the pipe open after the worker's death: so the parent is asked too.
@@ -244,6 +245,13 @@ def _watch(command: int, ears: _Ears, parent: int, deadline: float | None) -> st
 def _has_ended(command: int) -> bool:
     # WNOWAIT leaves it to be waited for: its number cannot go to another process before its group is ended.
     return os.waitid(os.P_PID, command, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _reap_adopted(command: int) -> None:
+    """Collect what the command left behind and what has ended since: in hours these may become many."""
+    any_ended = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    while (ended := os.waitid(os.P_ALL, 0, any_ended)) is not None and ended.si_pid != command:
+        os.waitpid(ended.si_pid, 0)
 
 
 def _wait_until_ended(command: int, ears: _Ears, seconds: float) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from daflow.config.external_models import CommandSettings
-from daflow.errors import MemberLost, ModelFailed, ModelTimeout, StoreError
+from daflow.errors import MemberLost, ModelFailed, ModelTimeout, OutputInvalid, StoreError
 from daflow.models import command, orphans, process
 from daflow.models.command import Command
 from daflow.ports import MemberInput
@@ -132,6 +132,36 @@ def test_that_a_daemon_does_not_outlive_a_timeout(given, monkeypatch):
     with pytest.raises(ModelTimeout):
         with_daemon("sleep 60", given, timeout=1.0).forecast(given)
     assert gone(pid_in(given.work_dir / "daemon"))
+
+
+COUNTS = """
+import os, time
+from pathlib import Path
+
+for _ in range(40):
+    if os.fork() == 0:
+        if os.fork() == 0:
+            time.sleep(0.1)
+        os._exit(0)
+    os.wait()
+time.sleep(1.0)
+watcher, ended = os.getppid(), 0
+for entry in Path("/proc").iterdir():
+    if entry.name.isdigit():
+        try:
+            state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+        except OSError:
+            continue
+        ended += state == "Z" and int(parent) == watcher
+Path("ended").write_text(str(ended))
+"""
+
+
+def test_that_orphans_that_have_ended_do_not_pile_up_while_the_program_runs(given):
+    (given.work_dir / "counts.py").write_text(COUNTS)
+    with pytest.raises(OutputInvalid, match="did not write it"):
+        shell(f"exec {sys.executable} -I -S counts.py").forecast(given)
+    assert int((given.work_dir / "ended").read_text()) <= 2
 
 
 def launcher_of(given):
