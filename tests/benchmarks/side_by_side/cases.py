@@ -11,6 +11,7 @@ from side_by_side import (
     models,
     out_of_core,
     run_memory,
+    scale,
     start,
 )
 from side_by_side.contest import Case
@@ -23,6 +24,7 @@ CASES: tuple[Case, ...] = (
     *out_of_core.CASES,
     *run_memory.CASES,
     *members.CASES,
+    *scale.CASES,
     *start.CASES,
     *models.CASES,
 )
