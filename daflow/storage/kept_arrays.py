@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import uuid
@@ -46,7 +47,14 @@ def keep_arrays(folder: Path, arrays: Arrays) -> None:
             sync_folder(partial)
             if folder.exists():
                 folder.rename(old)
-            partial.rename(folder)
+            try:
+                partial.rename(folder)
+            except OSError as error:
+                if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                    raise
+                # Another attempt was there first, or another host, of which a client of NFS hears later.
+                folder.rename(old)
+                partial.rename(folder)
         except OSError:
             shutil.rmtree(partial, ignore_errors=True)
             raise

@@ -106,6 +106,7 @@ def read_stage(root: Path, phase: Phase, step: int, known: Known = nothing_is_kn
     for name in _names_now(root, folder):
         tasks = _tasks(name, phase, step)
         if tasks is not None and not all(map(known, tasks)):
+            _ask_again(folder / name)
             yield from _read(folder / name)
 
 
@@ -118,8 +119,13 @@ def _names_now(root: Path, folder: Path) -> list[str]:
     """
     names: list[str] = []
     for each in (*(above for above in reversed(folder.parents) if above.is_relative_to(root)), folder):
-        if not each.is_dir():
+        if each == root:
+            if not root.is_dir():
+                return []
+        elif each.name not in names:
             return []
+        else:
+            _ask_again(each)
         # Where it is not writable, or full, what is known has to do.
         with suppress(OSError):
             look = each / f".look.{uuid.uuid4().hex}{PARTIAL}"
@@ -128,6 +134,14 @@ def _names_now(root: Path, folder: Path) -> list[str]:
         with store_errors("list", each):
             names = os.listdir(each)  # noqa: PTH208 - names are all it takes
     return sorted(names)
+
+
+def _ask_again(path: Path) -> None:
+    """Let this host forget that it did not find what is there: before it makes something, it asks."""
+    if not path.exists():
+        with suppress(OSError):
+            path.mkdir()
+            path.rmdir()  # it is truly not there
 
 
 def _folder(root: Path, step: int, phase: Phase) -> Path:

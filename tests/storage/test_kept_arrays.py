@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -68,3 +69,15 @@ def test_that_a_writer_killed_half_way_leaves_nothing_under_the_name_and_is_clea
     assert kept_arrays(tmp_path / "a") is None
     assert remove_partials(tmp_path) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_that_arrays_take_the_place_of_those_that_another_host_kept_unseen(tmp_path, monkeypatch):
+    folder = tmp_path / "kept"
+    keep_arrays(folder, {"a": np.zeros(3)})
+    exists = Path.exists
+    # As a client of NFS that looked before the other host wrote.
+    monkeypatch.setattr(Path, "exists", lambda path: path != folder and exists(path))
+    keep_arrays(folder, {"a": np.ones(3)})
+    monkeypatch.undo()
+    assert kept_arrays(folder)["a"].tolist() == [1, 1, 1]
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]

@@ -1,6 +1,8 @@
 import dataclasses
 import errno
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -184,3 +186,31 @@ def test_that_a_stage_is_read_where_nothing_can_be_written(tmp_path, monkeypatch
     monkeypatch.setattr(os, "open", read_only)
     assert list(read_stage(tmp_path, Phase.FORECAST, 2)) == [one]
     assert list(read_stage(tmp_path, Phase.FORECAST, 9)) == []
+
+
+@pytest.fixture
+def two_hosts(tmp_path):
+    """Return two views of one folder, each of which remembers for a minute what it did not find there."""
+    remembers = "entry_timeout=60,attr_timeout=60,negative_timeout=60"
+    views = [tmp_path / name for name in ("a", "b")]
+    (tmp_path / "disk").mkdir()
+    for view in views:
+        view.mkdir()
+        mount = ["bindfs", "-o", remembers, str(tmp_path / "disk"), str(view)]
+        if shutil.which("bindfs") is None or subprocess.run(mount, check=False).returncode != 0:
+            pytest.skip("two views of a folder take bindfs and FUSE")
+    yield views
+    for view in views:
+        subprocess.run(["fusermount", "-u", "-z", str(view)], check=True)
+
+
+@pytest.mark.parametrize("there", [[], [9]], ids=["no folder", "a folder"])
+def test_that_a_host_that_has_just_looked_in_vain_sees_what_another_wrote_since(two_hosts, there):
+    ours, theirs = (view / "receipts" for view in two_hosts)
+    ours.mkdir()
+    tasks = {index: Task(Phase.FORECAST, 2, index, 0) for index in (3, 9)}
+    write_receipts(ours, [dataclasses.replace(OUTCOME, task=tasks[index]) for index in there])
+    assert read_receipt(ours, tasks[3]) is None
+    write_receipts(theirs, [dataclasses.replace(OUTCOME, task=tasks[3])])
+    assert not (ours / "step=2" / "forecast" / "00003-0.json").exists()
+    assert [o.task.index for o in read_stage(ours, Phase.FORECAST, 2)] == [3, *there]
