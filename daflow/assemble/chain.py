@@ -16,8 +16,8 @@ from typing import Final
 
 from daflow.assemble.folder import RunFolder
 from daflow.assemble.launch import Watch, drive
-from daflow.assemble.sessions import Session
-from daflow.errors import InputError, LeaseError, PoolError, RunError, StoreError
+from daflow.assemble.sessions import JOB_IDS, Session
+from daflow.errors import ConfigError, InputError, LeaseError, PoolError, RunError, StoreError
 from daflow.execution.batch_systems import batch_system
 from daflow.execution.registry import register, registered
 from daflow.names import Status
@@ -164,9 +164,17 @@ def drive_generation(run: RunFolder, watch: Watch, session: Session, tell: Tell)
 
     Raises
     ------
+    daflow.errors.ConfigError
+        The queue does not tell the job its id.
     daflow.errors.DaflowError, KeyboardInterrupt
         As `daflow.assemble.launch.drive`.
     """
+    if not session.job:
+        raise ConfigError(
+            "the queue does not tell this job its id: a successor could not wait for its end",
+            got=f"none of {', '.join(JOB_IDS.get(session.system, ()))} is set",
+            do="submit the driver without --chain",
+        )
     history, done = read_chain(run.folder), n_done(read_journal(run.journal))
     if n_idle(history, done) >= MOST_IDLE:
         return _stalled(run, history)

@@ -21,12 +21,11 @@ MARGIN: Final = "DAFLOW_MARGIN"
 MOST_MARGIN: Final = 120.0
 SHARE: Final = 0.1
 """The margin where none is given: this share of the time that there is, at most two minutes."""
-JOB_IDS: Final[Mapping[str, str]] = {
-    "slurm": "SLURM_JOB_ID",
-    "pbs": "PBS_JOBID",
-    "lsf": "LSB_JOBID",
-    "sge": "JOB_ID",
-    "oar": "OAR_JOB_ID",
+JOB_IDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "slurm": ("SLURM_JOB_ID",),
+    "pbs": ("PBS_JOBID", "SLURM_JOB_ID"),  # Slurm has the commands of Torque, but its own variables
+    "lsf": ("LSB_JOBID",),
+    "sge": ("JOB_ID",),
 }
 """Where a queue tells a job its id."""
 
@@ -66,7 +65,7 @@ def session_here(environment: MutableMapping[str, str] = os.environ, patience: f
     if mode not in get_args(Mode):
         allowed = ", ".join(get_args(Mode))
         raise ConfigError(f"{MODE}: no such way to run", got=mode, allowed=allowed, do=f"unset {MODE}")
-    job = environment.get(JOB_IDS.get(system, ""), "")
+    job = next((environment[name] for name in JOB_IDS.get(system, ()) if name in environment), "")
     ends = _ends(_seconds(JOB_END, environment.get(JOB_END, "")), _seconds(MARGIN, margin))
     return Session(cast("Mode", mode), job, system, ends, patience)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from daflow.assemble import chain
 from daflow.assemble.chain import MOST_IDLE, Generation, goes_on, n_done, n_idle, read_chain, successor_of
 from daflow.assemble.sessions import Session
-from daflow.errors import DataError, LeaseError, PoolError, StoreError
+from daflow.errors import ConfigError, DataError, LeaseError, PoolError, StoreError
 from daflow.execution.job_states import UNKNOWN, JobState
 from daflow.names import Phase, Status
 from daflow.records import Outcome, Task
@@ -206,3 +206,10 @@ def test_that_a_job_that_cannot_be_registered_is_not_left_in_the_queue(run, queu
     with pytest.raises(StoreError):
         chain.submit_driver(run.folder, "slurm")
     assert queue.waiting == []
+
+
+def test_that_a_chain_does_not_begin_where_a_job_is_not_told_its_id(run, queue, monkeypatch):
+    stop, _ = generation(run, monkeypatch, TIME_OVER, Session("job", "", "pbs"))
+    assert isinstance(stop, ConfigError)
+    assert "PBS_JOBID" in stop.got
+    assert queue.number == 10

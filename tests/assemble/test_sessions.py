@@ -52,3 +52,17 @@ def test_that_a_driver_knows_its_job_and_its_end_and_tells_no_worker_that_it_is_
 def test_that_a_variable_that_cannot_be_kept_to_is_refused(environment):
     with pytest.raises(ConfigError, match=next(iter(environment))):
         session_here(environment)
+
+
+@pytest.mark.parametrize(
+    ("system", "environment", "job"),
+    [
+        ("pbs", {"PBS_JOBID": "17.server", "SLURM_JOB_ID": "3"}, "17.server"),
+        ("pbs", {"SLURM_JOB_ID": "3"}, "3"),
+        ("lsf", {"LSB_JOBID": "4"}, "4"),
+        ("sge", {"JOB_ID": "5"}, "5"),
+        ("", {"SLURM_JOB_ID": "3"}, ""),
+    ],
+)
+def test_that_a_driver_is_the_job_that_its_own_queue_tells(system, environment, job):
+    assert session_here({"DAFLOW_SYSTEM": system} | environment).job == job
