@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -52,6 +55,8 @@ def forecast(parameters, observations):
     return parameters["level"][:3] ** 2 + parameters["level"][4:7]
 """
 """Notes which parameters it was called with, and whether it came to its end."""
+PATIENCE = 300.0
+"""Seconds that anything may take on a machine with better things to do."""
 QUICK = "execution: {kind: local, workers: 2}\n"
 
 
@@ -108,7 +113,9 @@ def assert_only_the_interrupted_ran_again(place: Path, most: int) -> None:
     assert sum(ended.values()) <= N_FORECASTS + most
 
 
-def until(found: Callable[[], T], driver: subprocess.Popen[str] | None = None, seconds: float = 90) -> T:
+def until(
+    found: Callable[[], T], driver: subprocess.Popen[str] | None = None, seconds: float = PATIENCE
+) -> T:
     """Wait for something and return it; fail if the driver ends before."""
     deadline = time.monotonic() + seconds
     while not (it := found()):
@@ -136,6 +143,11 @@ def running(queue: Slurm, folder: Path) -> dict[str, str]:
     return dict(line.split() for line in said.splitlines())
 
 
+def both_of(queue: Slurm, folder: Path, driver: subprocess.Popen[str]) -> dict[str, str]:
+    """Return the run's two jobs and their nodes, once both run."""
+    return until(lambda: len(jobs := running(queue, folder)) == 2 and jobs, driver)
+
+
 def standing(queue: Slurm, folder: Path) -> list[str]:
     """Return the run's jobs that wait or run."""
     return queue.say("squeue", "--noheader", f"--name={job_name(folder)}", "--format=%i").split()
@@ -146,12 +158,25 @@ def job_name(folder: Path) -> str:
     return f"daflow-{folder.name}"[:15]
 
 
-def driven(workflow: Path, folder: Path, *words: str) -> subprocess.Popen[str]:
-    """Start a driver."""
-    return start("run", workflow, "--run", folder, *words)
+@contextmanager
+def driven(workflow: Path, folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """Start a driver, which ends with the context if it has not before."""
+    with ended(start("run", workflow, "--run", folder, *words)) as driver:
+        yield driver
 
 
-def finished(driver: subprocess.Popen[str], seconds: float = 120) -> str:
+@contextmanager
+def ended(driver: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """End a driver with the context."""
+    try:
+        yield driver
+    finally:
+        if driver.poll() is None:
+            os.killpg(driver.pid, signal.SIGKILL)
+        driver.communicate()
+
+
+def finished(driver: subprocess.Popen[str], seconds: float = PATIENCE) -> str:
     """Wait for a driver to come to its end; return what it said."""
     said, _ = driver.communicate(timeout=seconds)
     assert driver.returncode == 0, said

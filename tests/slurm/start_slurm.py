@@ -33,6 +33,8 @@ import psutil
 PROGRAMS: Final = ("slurmctld", "slurmd", "munged", "sbatch", "sinfo", "squeue", "scancel", "scontrol")
 NODES: Final = ("one", "two")
 PARTITION: Final = "debug"
+CLOSING: Final = "closing"
+"""Another partition, which tests may close."""
 SLOTS: Final = 8
 """How many one-core jobs a node takes at once."""
 PLACES: Final = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
@@ -75,12 +77,15 @@ KillWait=5
 MinJobAge=600
 MessageTimeout=30
 SlurmdTimeout=60
-ReturnToService=2
+ReturnToService=1
 """
 NODE: Final = (
     "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={slots} RealMemory={memory}\n"
 )
-PARTITIONS: Final = f"PartitionName={PARTITION} Nodes=ALL Default=YES MaxTime=INFINITE State=UP\n"
+PARTITIONS: Final = (
+    f"PartitionName={PARTITION} Nodes=ALL Default=YES LLN=YES MaxTime=INFINITE State=UP\n"
+    f"PartitionName={CLOSING} Nodes=ALL LLN=YES MaxTime=INFINITE State=UP\n"
+)
 
 
 class SlurmError(Exception):
@@ -98,10 +103,10 @@ class Slurm:
         """What ``SLURM_CONF`` has to say."""
         return self.folder / "slurm.conf"
 
-    def say(self, *words: str) -> str:
-        """Run one of Slurm's commands; return what it wrote."""
+    def say(self, *words: str, seconds: float = 60) -> str:
+        """Run one of Slurm's commands, which may take so long; return what it wrote."""
         done = subprocess.run(
-            words, env=self.environment, capture_output=True, text=True, check=False, timeout=60
+            words, env=self.environment, capture_output=True, text=True, check=False, timeout=seconds
         )
         if done.returncode:
             raise SlurmError(f"{' '.join(words)}: {done.stderr.strip()}")
@@ -168,7 +173,7 @@ def stop(folder: Path) -> None:
         slurm = Slurm(folder)
         with suppress(SlurmError, subprocess.TimeoutExpired):
             for state in ("PENDING", "RUNNING", "SUSPENDED"):
-                slurm.say("scancel", f"--state={state}", f"--partition={PARTITION}")
+                slurm.say("scancel", f"--state={state}")
             deadline = time.monotonic() + 15
             while slurm.say("squeue", "--noheader").strip() and time.monotonic() < deadline:
                 time.sleep(0.2)

@@ -6,6 +6,7 @@ import pytest
 
 from tests.slurm.queue_runs import (
     assert_only_the_interrupted_ran_again,
+    both_of,
     chunks,
     driven,
     finished,
@@ -17,21 +18,15 @@ from tests.slurm.queue_runs import (
     standing,
     until,
 )
-from tests.slurm.start_slurm import Slurm
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
 
-def both_of(slurm: Slurm, run, driver) -> dict[str, str]:
-    """Return the run's two jobs and their nodes, once both run."""
-    return until(lambda: len(jobs := running(slurm, run)) == 2 and jobs, driver)
-
-
 def test_that_a_run_on_two_jobs_has_the_bits_of_a_local_one(slurm, place):
     workflow, run = made(place, 0.2, on_slurm()), place / "two"
-    driver = driven(workflow, run)
-    both_of(slurm, run, driver)
-    finished(driver)
+    with driven(workflow, run) as driver:
+        both_of(slurm, run, driver)
+        finished(driver)
     assert not standing(slurm, run)
     assert_only_the_interrupted_ran_again(place, 0)
     assert chunks(run) == reference(place)
@@ -41,35 +36,34 @@ def test_that_a_cancelled_job_is_replaced_where_no_node_is_drained(slurm, place)
     """Jobs of two workers: none of their places stays empty."""
     workflow = made(place, 0.4, on_slurm(jobs=2, processes=2, cores=2, memory="2GB"))
     run = place / "cancelled"
-    driver = driven(workflow, run)
-    jobs = both_of(slurm, run, driver)
-    until(lambda: n_ended(run) > 4, driver)
-    cancelled, node = next(iter(jobs.items()))
-    slurm.say("scontrol", "update", f"nodename={node}", "state=drain", "reason=tests/slurm")
-    try:
-        slurm.say("scancel", cancelled)
-        now = until(lambda: len(now := running(slurm, run)) == 2 and cancelled not in now and now, driver)
-    finally:
-        slurm.say("scontrol", "update", f"nodename={node}", "state=resume")
-    assert [now[job] for job in now.keys() - jobs.keys()] != [node]
-    finished(driver)
+    with driven(workflow, run) as driver:
+        jobs = both_of(slurm, run, driver)
+        until(lambda: n_ended(run) > 4, driver)
+        cancelled, node = next(iter(jobs.items()))
+        slurm.say("scontrol", "update", f"nodename={node}", "state=drain", "reason=tests/slurm")
+        try:
+            slurm.say("scancel", cancelled)
+            now = until(lambda: len(now := running(slurm, run)) == 2 and cancelled not in now and now, driver)
+        finally:
+            slurm.say("scontrol", "update", f"nodename={node}", "state=resume")
+        assert [now[job] for job in now.keys() - jobs.keys()] != [node]
+        finished(driver)
     assert_only_the_interrupted_ran_again(place, 2)
     assert chunks(run) == reference(place)
 
 
 def test_that_a_node_that_goes_down_takes_its_jobs_and_nothing_else(slurm, place):
     workflow, run = made(place, 0.3, on_slurm(jobs=2)), place / "down"
-    driver = driven(workflow, run)
-    jobs = both_of(slurm, run, driver)
-    until(lambda: n_ended(run) > 4, driver)
-    lost, node = next(iter(jobs.items()))
-    slurm.say("scontrol", "update", f"nodename={node}", "state=down", "reason=tests/slurm")
-    try:
-        now = until(lambda: len(now := running(slurm, run)) == 2 and now, driver)
-    finally:
-        slurm.say("scontrol", "update", f"nodename={node}", "state=resume")
-    assert lost not in now
-    assert node not in now.values()
-    finished(driver)
+    with driven(workflow, run) as driver:
+        jobs = both_of(slurm, run, driver)
+        until(lambda: n_ended(run) > 4, driver)
+        lost, node = next(iter(jobs.items()))
+        slurm.say("scontrol", "update", f"nodename={node}", "state=down", "reason=tests/slurm")
+        try:
+            now = until(lambda: len(now := running(slurm, run)) == 2 and lost not in now and now, driver)
+        finally:
+            slurm.say("scontrol", "update", f"nodename={node}", "state=resume")
+        assert node not in now.values()
+        finished(driver)
     assert_only_the_interrupted_ran_again(place, 2)
     assert chunks(run) == reference(place)
