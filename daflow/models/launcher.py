@@ -23,8 +23,6 @@ from typing import Any
 
 POLL_SECONDS = 0.5
 """How often the parent is looked at; the end of the command or of the pipe is noticed at once."""
-PATIENCE_SECONDS = 10.0
-"""How long killed processes may take to go: one that hangs in the kernel must not hang the run."""
 FLUSH_SECONDS = 1.0
 """How old the last words in a log that has become too long may be."""
 PIECE_BYTES = 1 << 16
@@ -59,19 +57,12 @@ def main() -> int:
         _wait_until_ended(command, ears, order["grace"])
     # Whatever is left of its group goes before the command is waited for: until then its number is its own.
     _signal_group(command, signal.SIGKILL)
-    status, usage = os.wait4(command, 0)[1:]
-    record |= {
-        "pid": command,
-        "ended_by": ended_by,
-        "exit_code": os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
-        "signal": signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else None,
-        "seconds": time.monotonic() - began,
-    }
-    n_ended = _end_descendants()
+    record |= {"pid": command, "ended_by": ended_by, **_collect(command, order["patience"])}
+    record["seconds"] = time.monotonic() - began
+    n_ended = _end_descendants(order["patience"])
     everyone = os.times()
     record |= {
         "cpu_seconds": everyone.children_user + everyone.children_system,
-        "peak_memory_kib": usage.ru_maxrss,
         "left_behind": n_ended,
         "log_bytes_left_out": sum(log.close() for log in logs),
     }
@@ -267,9 +258,24 @@ def _signal_group(group: int, number: int) -> None:
         return
 
 
-def _end_descendants() -> int:
+def _collect(command: int, patience: float) -> dict[str, Any]:
+    """Return how the command ended, which it is about to; nothing of it if it hangs in the kernel."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        ended, status, usage = os.wait4(command, os.WNOHANG)
+        if ended:
+            return {
+                "exit_code": os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
+                "signal": signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else None,
+                "peak_memory_kib": usage.ru_maxrss,
+            }
+        time.sleep(0.002)
+    return {"exit_code": None, "signal": None, "hangs": True}
+
+
+def _end_descendants(patience: float) -> int:
     """Kill what left the command's group, generation by generation; return how many there were."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + patience
     seen = set[int]()
     while _reap() and time.monotonic() < deadline:
         for child in _children():

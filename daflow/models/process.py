@@ -16,6 +16,9 @@ from daflow.models.orphans import MARK, end_orphans, end_orphans_once
 
 GRACE_SECONDS: Final = 5.0
 """What a command has between being asked to stop (SIGTERM) and being ended (SIGKILL)."""
+PATIENCE_SECONDS: Final = 10.0
+"""How long what was killed may take to go: one that hangs in the kernel (a disk that is away) must not hang
+the run."""
 LOG_BYTES: Final = 1 << 20
 """How much of each of a command's outputs is kept at its beginning, and as much at its end."""
 STDOUT: Final = "stdout.txt"
@@ -68,6 +71,7 @@ def run_command(
         "mark": MARK,
         "timeout": timeout,
         "grace": GRACE_SECONDS,
+        "patience": PATIENCE_SECONDS,
         "record": str(log_dir / RECORD),
         "logs": [str(log_dir / STDOUT), str(log_dir / STDERR)],
         "log_bytes": LOG_BYTES,

@@ -300,3 +300,36 @@ def test_that_a_run_s_member_stops_talking_into_a_full_disk_and_goes_on(small_di
     fill(small_disk)
     given = MemberInput(0, 1, {}, given.observations, 40, given.work_dir, small_disk.work_dir)
     assert shell(f"yes | head -c 3000000; {SAVE}").forecast(given).tolist() == [1.0, 2.0, 3.0]
+
+
+@pytest.fixture
+def freezer():
+    """Yield a function that lets a process hang in the kernel, deaf to SIGKILL, until the test is over."""
+    group = Path(f"/sys/fs/cgroup/freezer/daflow-{os.getpid()}")
+    try:
+        group.mkdir()
+    except OSError as problem:
+        pytest.skip(f"no freezer here: {problem}")
+
+    def freeze(pid):
+        (group / "cgroup.procs").write_text(str(pid))
+        (group / "freezer.state").write_text("FROZEN")
+
+    yield freeze
+    (group / "freezer.state").write_text("THAWED")
+    for _ in range(500):
+        if not (group / "cgroup.procs").read_text():
+            break
+        time.sleep(0.01)
+    group.rmdir()
+
+
+def test_that_a_program_that_hangs_in_the_kernel_does_not_hang_its_worker(given, monkeypatch, freezer):
+    monkeypatch.setattr(process, "GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(process, "PATIENCE_SECONDS", 0.3)
+    thread = threading.Thread(target=lambda: freezer(pid_in(given.work_dir / "pid")))
+    thread.start()
+    with pytest.raises(ModelTimeout, match="ended after"):
+        shell("echo $$ > pid; sleep 60", timeout=3.0).forecast(given)
+    thread.join()
+    assert record_of(given)["hangs"]
