@@ -88,15 +88,16 @@ class Deaths:
         return outcomes
 
     def _lost(self, task: Task, death: Death, seconds: float) -> Outcome:
-        if death.address not in self._fates:
+        # Nobody has to be asked about a worker that was let go.
+        if death.address not in self._fates and not death.expected:
             self._fates[death.address] = self._crew.fate(death.address)
-        fate = self._fates[death.address]
+        fate = self._fates.get(death.address)
         reason = death.words if fate is None else f"{fate.reason} ({death.words})"
         host = self._roster.host(death.address)
         lost = Outcome(task, Status.LOST, seconds, host, reason)
         whole = self._roster.outlived(death.address, END_SECONDS)
         if whole is not None:
-            return self._out_of_time(lost, whole, told=fate is not None)
+            return self._out_of_time(lost, whole, told=fate is not None and fate.blameless)
         if death.expected or (fate is not None and fate.blameless):
             return replace(lost, figures={BLAMELESS: 1.0})
         return lost

@@ -111,3 +111,13 @@ def test_that_nothing_is_lost_where_nothing_had_begun_until_that_has_happened_to
     got = [told.outcomes(TASKS, DEATH, (None, time.monotonic())) for _ in range(3)]
     assert got[:2] == [[], []]
     assert [outcome.task for outcome in got[2]] == [TASKS[0]]
+
+
+def test_that_nobody_is_asked_about_a_worker_that_was_let_go():
+    crew = Crew(Fate("its process ended, while the queue let job 17 go on", blameless=False))
+    roster = Roster()
+    roster.tell_life(WORKER, Life(left=0.0, whole=600.0))
+    told = Deaths(crew, roster, Witness(TASKS[1]))
+    (outcome,) = told.outcomes(TASKS, Death(WORKER, "it went", expected=True), (None, time.monotonic()))
+    assert outcome.reason == "its worker's time was over (it went)"
+    assert crew.asked == []
