@@ -29,6 +29,8 @@ PATIENT_SECONDS = STALE_SECONDS + 2 * RENEW_SECONDS
 """How long a driver that follows another one has to wait at most until a dead one's lease is stale."""
 TRY_SECONDS = 1.0
 """How often it is tried meanwhile."""
+DYING_SECONDS = 10.0
+"""How long a process that was killed may keep its locks: its first thread ends before the others have."""
 
 Mode = Literal["foreground", "detached", "job"]
 """How a driver runs: under somebody's eyes, in a session of its own, or as a job of a queue."""
@@ -190,14 +192,16 @@ class Lease:
         return self._holder
 
     def _take_in_time(self, file: int) -> None:
-        deadline = time.monotonic() + self._patience
+        began = time.monotonic()
         while True:
             try:
                 return self._take(file)
             except LeaseError:
-                if time.monotonic() >= deadline:
+                holder = read_holder(self._path)
+                dying = holder is not None and not holder.alive()
+                if time.monotonic() - began >= (DYING_SECONDS if dying else self._patience):
                     raise
-            time.sleep(min(TRY_SECONDS, self._patience))
+            time.sleep(0.05 if dying else min(TRY_SECONDS, self._patience))
 
     def _take(self, file: int) -> None:
         try:

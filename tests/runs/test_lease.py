@@ -222,3 +222,55 @@ def test_that_a_driver_that_was_taken_for_dead_leaves_the_run_to_its_successor(t
         assert "another-host" in str(error.value)
     assert read_holder(path).host == "another-host"
     assert read_journal(tmp_path / "journal") == [{"fact": "one"}]
+
+
+HOLD = """
+import fcntl, sys, time
+file = open(sys.argv[1], "r+")
+fcntl.flock(file, fcntl.LOCK_EX)
+print("held", flush=True)
+time.sleep(float(sys.argv[2]))
+"""
+
+
+@pytest.fixture
+def locked(tmp_path):
+    """Return what locks a lease of a given holder for so long, from another process."""
+    begun = []
+
+    def lock(holder, seconds):
+        path = tmp_path / "lease"
+        write(path, holder)
+        begun.append(
+            subprocess.Popen([sys.executable, "-c", HOLD, str(path), str(seconds)], stdout=subprocess.PIPE)
+        )
+        begun[0].stdout.readline()
+        return path
+
+    yield lock
+    for process in begun:
+        process.kill()
+        process.communicate()
+
+
+def test_that_a_driver_that_is_dying_is_waited_for(locked):
+    dead = replace(Holder.this_process(), pid=2**22 + 1)
+    with Lease(locked(dead, 0.3)) as lease:
+        assert lease.holder.pid == os.getpid()
+
+
+def test_that_a_lock_of_a_dead_driver_that_stays_is_refused_in_the_end(locked, monkeypatch):
+    monkeypatch.setattr(module, "DYING_SECONDS", 0.1)
+    path = locked(replace(Holder.this_process(), pid=2**22 + 1), 60)
+    with pytest.raises(LeaseError, match="has a driver already"), Lease(path):
+        pass
+
+
+def test_that_one_with_patience_waits_for_the_lease_of_another_host_to_be_stale(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "TRY_SECONDS", 0.05)
+    path = tmp_path / "lease"
+    write(path, elsewhere(STALE_SECONDS - 0.2))
+    with pytest.raises(LeaseError, match="another-host"), Lease(path):
+        pass
+    with Lease(path, patience=10.0):
+        assert read_holder(path).pid == os.getpid()
