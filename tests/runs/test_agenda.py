@@ -11,7 +11,7 @@ from daflow.records import Outcome, Task
 from daflow.runs import facts
 from daflow.runs.agenda import Agenda
 from daflow.runs.decide import Close, Dispatch, Plan, decide
-from daflow.runs.facts import Progress, fold
+from daflow.runs.facts import fold
 from daflow.runs.orders import Orders
 from daflow.runs.policy import Policy, retries_of
 
@@ -35,14 +35,16 @@ MOVES = st.lists(
     max_size=40,
 )
 HOSTS = ("", "n1", "n2")
+PRIOR = (Phase.PRIOR, 0)
+BEFORE = [facts.closed((Phase.COORDINATES, 0), MEMBERS)]
 
 
 class Played:
     """An agenda, and the tasks that are out as anybody else would keep them."""
 
-    def __init__(self, policy):
+    def __init__(self, policy, progress):
         self.policy = policy
-        self.agenda = Agenda(Progress(), PLAN, policy)
+        self.agenda = Agenda(progress, PLAN, policy)
         self.out, self.ended = [], []
 
     def play(self, move, number, status):
@@ -67,8 +69,8 @@ class Played:
                     Orders(members=frozenset({member})),
                     Orders(drop=frozenset({member}), min_members=number),
                 )[number % 3]
-                # In the stage at hand, in one that is closed, or in one to come.
-                at = (Phase.PRIOR, 0) if number > 5 else (Phase.FORECAST, number % 2)
+                # In the stage at hand, in one to come, or in one that may be closed.
+                at = (PRIOR, (Phase.FORECAST, 0), self.agenda.stage or PRIOR)[number % 4 % 3]
                 self.agenda.take(facts.opened({"host": "here", "time": 5.0}, orders=orders, at=at))
             case "avoid":
                 self.agenda.take(facts.avoided(HOSTS[number % 2 + 1], "ends badly", number))
@@ -78,15 +80,16 @@ class Played:
                     self.agenda.take(facts.closed(settled.stage, settled.survivors))
 
     def take(self, task, status):
-        end = Outcome(task, status, host=HOSTS[task.attempt % 3], reason="because", started=task.index)
+        host = HOSTS[(task.attempt + task.index) % 3]
+        end = Outcome(task, status, host=host, reason="because", started=task.index)
         blameless = {BLAMELESS: 1.0} if task.index == 3 else {}
         self.agenda.take(facts.ended(replace(end, figures=blameless)))
 
 
-@settings(max_examples=150, deadline=None)
-@given(POLICIES, MOVES)
-def test_that_an_agenda_says_after_any_history_what_the_whole_journal_says(policy, moves):
-    played = Played(policy)
+@settings(max_examples=250, deadline=None)
+@given(POLICIES, MOVES, st.sampled_from([[], BEFORE, BEFORE]))
+def test_that_an_agenda_says_after_any_history_what_the_whole_journal_says(policy, moves, before):
+    played = Played(policy, fold(before))
     for move in moves:
         played.play(*move)
         agenda = played.agenda
@@ -109,6 +112,47 @@ def test_that_every_task_is_sent_once_in_the_order_of_its_number_whatever_the_si
     again = agenda.send(len(back))
     assert set(again[: len(back)]) <= {*back, *(Task(Phase.PRIOR, 0, index) for index in MEMBERS)}
     assert not set(again) & (set(sent) - set(back))
+
+
+def sent_home(agenda, *ends):
+    """Send all tasks of the prior and take these ends of them: member -> status."""
+    tasks = {task.index: task for task in agenda.send(len(MEMBERS))}
+    for index, status in ends:
+        agenda.home(tasks[index])
+        agenda.take(
+            facts.ended(Outcome(tasks[index], status, host=f"n{index}", reason="because", started=1.0))
+        )
+    return tasks
+
+
+def test_that_members_wait_again_once_the_node_that_failed_them_is_put_aside():
+    agenda = Agenda(fold(BEFORE), PLAN, Policy())
+    sent_home(agenda, (0, Status.FAILED), (1, Status.FAILED))
+    assert agenda.n_waiting == 0
+    agenda.take(facts.avoided("n1", "ends badly", 9.0))
+    assert agenda.send(9) == (Task(*PRIOR, 1, 1),)
+
+
+def test_that_a_member_that_is_done_is_given_up_when_it_is_dropped():
+    agenda = Agenda(fold(BEFORE), PLAN, Policy(min_members=4))
+    sent_home(agenda, *((index, Status.OK) for index in MEMBERS))
+    agenda.take(facts.opened({}, orders=Orders(drop=frozenset({3})), at=PRIOR))
+    assert agenda.settled().kind == "too few members"
+    agenda.take(facts.opened({}, orders=Orders(min_members=3)))
+    assert agenda.settled() == Close(PRIOR, (0, 1, 4))
+
+
+def test_that_an_end_stops_the_run_only_while_it_stands():
+    agenda = Agenda(
+        fold(BEFORE), PLAN, Policy(retries_of({Status.LOST: 0}), stop_on=frozenset({Status.LOST}))
+    )
+    tasks = sent_home(agenda, (0, Status.FAILED))
+    assert agenda.settled() is None
+    agenda.home(tasks[1])
+    agenda.take(facts.ended(Outcome(tasks[1], Status.LOST)))
+    assert agenda.settled().kind == "member failed"
+    agenda.take(facts.ended(Outcome(tasks[1], Status.OK)))  # its receipt says that it was done
+    assert agenda.settled() is None
 
 
 class Counting(dict):
