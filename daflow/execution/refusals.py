@@ -64,7 +64,7 @@ class Refusals:
         seconds, life = self._last
         return PoolError(
             "members take longer than workers have time",
-            got=f"a member takes up to {seconds:.0f} s, a worker's job lasts {life.whole:.0f} s "
+            got=f"a member needs {seconds:.0f} s, a worker's job lasts {life.whole:.0f} s "
             f"and had {max(life.left, 0):.0f} s left when one was sent",
             do="ask for a longer walltime (execution.walltime) or make members shorter, then `daflow resume` "
             "the run: nothing that is done is lost",

@@ -223,7 +223,7 @@ def test_that_a_worker_with_too_little_time_begins_nothing_and_goes_and_that_thi
     with pool_of(crew, tmp_path) as pool:
         pool.submit(SHORT, 60.0)
         # A new one would refuse as well: that is told instead of tried for ever.
-        with pytest.raises(PoolError, match=r"takes up to 60 s, a worker's job lasts \d+ s"):
+        with pytest.raises(PoolError, match=r"needs 60 s, a worker's job lasts \d+ s"):
             until_refused(pool)
         assert pool.sent_back() == SHORT
         assert pool._roster.slots == 0

@@ -13,7 +13,7 @@ def test_that_a_worker_alone_whose_whole_life_is_too_short_is_enough():
     refusals = Refusals()
     refusals.check(1)
     refusals.heard("a", 100.0, SHORT)
-    with pytest.raises(PoolError, match=r"takes up to 100 s, a worker's job lasts 60 s.*\n?.*walltime"):
+    with pytest.raises(PoolError, match=r"needs 100 s, a worker's job lasts 60 s.*\n?.*walltime"):
         refusals.check(1)
 
 
