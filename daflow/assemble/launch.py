@@ -16,8 +16,10 @@ from daflow.assemble.build import model_of, observed_of, policy_of
 from daflow.assemble.environment import differences, environment
 from daflow.assemble.first_workers import check_workers
 from daflow.assemble.folder import RunFolder, write_resolved
+from daflow.assemble.member_jobs import members_at_work
+from daflow.assemble.members import with_members
 from daflow.assemble.ordered import ordered
-from daflow.assemble.orphans import Cleared, clear, clear_attempts, marked
+from daflow.assemble.orphans import Cleared, clear, clear_attempts, end_processes, marked
 from daflow.assemble.sessions import Session
 from daflow.assemble.worker import work
 from daflow.config.observations import FileObservations
@@ -29,7 +31,7 @@ from daflow.execution.pools import DaskPool
 from daflow.execution.under_way import begun, forget_marks, seen
 from daflow.execution.watchdog import hung
 from daflow.names import Status
-from daflow.ports import Observations, Store
+from daflow.ports import Observations, Pool, Store
 from daflow.records import Outcome, Task
 from daflow.runs import facts
 from daflow.runs.decide import Stop
@@ -94,16 +96,21 @@ def drive(
     lease = Lease(run.lease, session.holder(), session.patience)
     with lease, Halting(run.folder, lease.holder, session.ends) as halting:
         if called is not None:
-            return _drive(run, watch, _Wishes(orders, pause, called, halting, lease.holder))
+            # Scratch and jobs may be those of the workers who were called; processes know their driver.
+            cleared = Cleared(tuple(end_processes(run.folder)[0]))
+            wishes = _Wishes(orders, pause, called, halting, lease.holder, lease.check, cleared)
+            return _drive(run, watch, wishes)
         cleared = clear(run.folder)
         try:
             with called_for(run) as call:
-                wishes = _Wishes(orders, pause, call, halting, lease.holder, cleared)
+                wishes = _Wishes(orders, pause, call, halting, lease.holder, lease.check, cleared)
                 return _drive(run, watch, wishes)
         finally:
             # Its workers are gone now: what they were at has no receipt.
             with suppress(DaflowError, OSError):
-                clear_attempts(run.folder, store_for(run))
+                lease.check()
+                if not members_at_work(run):
+                    clear_attempts(run.folder, store_for(run))
 
 
 @dataclass(frozen=True)
@@ -115,6 +122,8 @@ class _Wishes:
     call: Callable[[], Crew]
     halting: Halting
     holder: Holder
+    check: Callable[[], None]
+    """Raises an error once another driver has the run."""
     cleared: Cleared = field(default_factory=Cleared)
 
 
@@ -125,9 +134,13 @@ def _drive(run: RunFolder, watch: Watch, wishes: _Wishes) -> Stop:
         return Stop("finished", progress.last_stop["reason"], resumable=False)
     # Execution and policy may have changed since the run was made; its workers read them from here.
     write_resolved(run)
-    store = _ready_store(run)
-    wishes = replace(wishes, cleared=wishes.cleared.and_folders(clear_attempts(run.folder, store)))
-    with Journal(run.journal, end) as journal, _stop_noted(journal, wishes.halting) as noted:
+    if members_at_work(run):
+        # What they write is not whole yet: nothing is tidied up.
+        store = _made_ready(run, store_for(run))
+    else:
+        store = _ready_store(run)
+        wishes = replace(wishes, cleared=wishes.cleared.and_folders(clear_attempts(run.folder, store)))
+    with Journal(run.journal, end, wishes.check) as journal, _stop_noted(journal, wishes.halting) as noted:
         fact = facts.opened(_who(run, wishes), orders=wishes.orders, at=at)
         journal.append(fact)
         progress.take(fact)
@@ -162,11 +175,16 @@ def _stands(run: RunFolder) -> tuple[Progress, int]:
 
 
 def _ready_store(run: RunFolder) -> ZarrStore | BranchStore:
-    """Return the store with all that the first task needs; making it again changes nothing."""
+    """Return the store, without what writers that were killed left unfinished."""
     store = store_for(run)
     store.make_ready()
     remove_partials(run.folder / "receipts")
     forget_marks(run.folder)
+    return _made_ready(run, store)
+
+
+def _made_ready(run: RunFolder, store: ZarrStore | BranchStore) -> ZarrStore | BranchStore:
+    """Return the store with all that the first task needs; making it again changes nothing."""
     store.create_step(0)
     # A branch has the observations that its parent read.
     if isinstance(store, ZarrStore) and isinstance(run.workflow.observations, FileObservations):
@@ -239,10 +257,11 @@ def _much_to_read(journal: Path) -> bool:
 
 
 @contextmanager
-def _pool(run: RunFolder, store: Store, wishes: _Wishes) -> Iterator[DaskPool]:
-    crew = wishes.call()
+def _pool(run: RunFolder, store: Store, wishes: _Wishes) -> Iterator[Pool]:
+    crew, witness = wishes.call(), _Witness(run, store)
     check_workers(run, crew)
-    pool = DaskPool(crew, partial(work, str(run.folder)), _Witness(run, store))
+    workers = DaskPool(crew, partial(work, str(run.folder)), witness)
+    pool = with_members(run, workers, crew, witness)
     try:
         yield pool
     finally:

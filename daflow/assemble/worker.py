@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +13,9 @@ from threadpoolctl import threadpool_limits
 from daflow.assemble.branching import bench_for
 from daflow.assemble.build import bench_of
 from daflow.assemble.folder import open_folder
+from daflow.config.carrying import carried_here
 from daflow.execution.carry_out import carry_out_all
+from daflow.execution.members_window import room_for
 from daflow.execution.under_way import under_way
 from daflow.execution.workbench import Workbench
 from daflow.records import Outcome, Task
@@ -34,13 +37,29 @@ def _built(folder: str) -> Workbench:
     return bench_for(run, bench_of(run.workflow, run.folder, run.n_obs, run.cycles))
 
 
+@lru_cache(maxsize=4)
+def _carried(folder: str) -> int | None:
+    """Return how many forecasts of a run this process carries at once; ``None``: as many as come."""
+    if "distributed" not in sys.modules:
+        return None  # a member's own job, which has one group and is not to wait for imports
+    from distributed import get_worker  # noqa: PLC0415 - the same
+
+    try:
+        worker = get_worker()
+    except ValueError:
+        return None
+    limit = worker.memory_manager.memory_limit
+    memory = None if limit is None else int(limit)
+    return carried_here(open_folder(Path(folder)).workflow.execution, worker.state.nthreads, memory)
+
+
 def work(folder: str, tasks: Sequence[Task]) -> list[Outcome]:
     """Carry out tasks of the run in this folder, unless these attempts have ended already.
 
     A scheduler sends tasks again whose outcomes went down with a worker before anybody fetched them. Their
     receipts are these outcomes.
     """
-    with under_way(Path(folder), tasks) as mark:
+    with room_for(tasks[0].phase, _carried(folder)), under_way(Path(folder), tasks) as mark:
         bench = workbench(folder)
         before = bench.store.receipts_together(tasks)
         if before and before[0].key == bench.keys[tasks[0].phase, tasks[0].step]:

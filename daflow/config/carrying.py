@@ -56,6 +56,23 @@ def carried_by_worker(execution: ExecutionSettings) -> int | None:
     return None
 
 
+def carried_here(execution: ExecutionSettings, threads: int, memory: int | None) -> int | None:
+    """Return how many forecasts one worker process carries at once; ``None``: as many as come.
+
+    Parameters
+    ----------
+    execution
+        The section of the workflow file.
+    threads, memory
+        What the worker has; its threads count as cores where the file does not say.
+    """
+    member = execution.member
+    if not isinstance(member, WorkerMember) or member == WorkerMember():
+        return None
+    each = carried_by_worker(execution)
+    return max(each if each is not None else carried(member, threads, threads, memory), 1)
+
+
 def of_member(execution: ExecutionSettings, model_kind: str) -> Iterator[Problem]:
     """Yield what is wrong with what members take: what can never fit, what nobody can do."""
     member = execution.member
