@@ -142,8 +142,20 @@ def _existing(execution: AddressExecution) -> Iterator[Client]:
             allowed="the address of a scheduler that runs, such as tcp://127.0.0.1:8786",
             do="start one with `dask scheduler`, or use `execution: {kind: local}`",
         ) from error
-    with client:
+    with client, _quiet():
         yield client
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep a client from telling by tracebacks what becomes of its scheduler: the pool says it in words."""
+    logger = logging.getLogger("distributed.client")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 @contextmanager
