@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -15,7 +15,7 @@ from distributed import Client, Scheduler, SchedulerPlugin
 
 from daflow.config.clusters import QueueExecution
 from daflow.errors import PoolError
-from daflow.execution.batch_systems import batch_system
+from daflow.execution.batch_systems import BatchSystem, batch_system
 from daflow.execution.queue_crews import MOST_AT_ONCE, QueueCrew
 from daflow.execution.queue_jobs import Book, cluster_class
 from daflow.execution.queue_scripts import Site, keywords
@@ -89,15 +89,30 @@ def queue_crew(execution: QueueExecution, site: Site) -> Iterator[QueueCrew]:
     """
     book = _book(execution, site)
     _check_command(book.kind)
-    with made_cluster(execution, site, book) as cluster:
-        cluster.scheduler.add_plugin(_Calls(book))
-        with Client(cluster, set_as_default=False) as client:
-            crew = QueueCrew(execution, cluster, client, book, batch_system(book.kind))
-            crew.change([], min(execution.jobs, MOST_AT_ONCE))
-            try:
-                yield crew
-            finally:
-                crew.close()
+    system = batch_system(book.kind)
+    try:
+        with made_cluster(execution, site, book) as cluster:
+            cluster.scheduler.add_plugin(_Calls(book))
+            with Client(cluster, set_as_default=False) as client:
+                crew = QueueCrew(execution, cluster, client, book, system)
+                crew.change([], min(execution.jobs, MOST_AT_ONCE))
+                try:
+                    yield crew
+                finally:
+                    crew.close()
+    finally:
+        _give_back(book, system)
+
+
+def _give_back(book: Book, system: BatchSystem) -> None:
+    """End the jobs that are left; dask-jobqueue has tried, but takes no answer for a good one."""
+    ids = [job.id for job in book.standing() if job.id is not None]
+    # A queue that does not answer leaves them to the registry: the next driver ends them.
+    with suppress(PoolError):
+        states = system.states(ids) if ids else {}
+        left = [job for job, state in states.items() if not state.gone]
+        if left:
+            system.cancel(left)
 
 
 def _check_command(kind: str) -> None:

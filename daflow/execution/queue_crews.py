@@ -253,7 +253,8 @@ class QueueCrew:
             time.sleep(0.5)
         state = self._ends.get(job.id)
         if state is None:
-            return Fate(f"its process ended, while {self._book.kind} let job {job.id} go on", blameless=False)
+            kind = self._book.kind
+            return Fate(f"it ended or fell silent while {kind} let job {job.id} go on", blameless=False)
         where = f" on {state.host}" if state.host else ""
         said = f" ({state.reason})" if state.reason else ""
         return Fate(f"{self._book.kind} ended job {job.id}{where}{said}", blameless=state.reason in BLAMELESS)

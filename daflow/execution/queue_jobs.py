@@ -81,9 +81,10 @@ class Book:
         now = time.monotonic()
         with self.lock:
             self.jobs[name] = QueueJob(name, None, now)
-            self.refusal, self.refused_last = said, now
+            self.refusal = said
             self.refused_since = self.refused_since or now
-            # A host that the system does not know, or the only one there is, may be why.
+            # A host that the system does not know, or the only one there is, may be why: at once without.
+            self.refused_last = 0.0 if self.avoided else now
             self.avoided.clear()
 
     def called(self, address: str, worker: str) -> None:

@@ -17,6 +17,7 @@ from daflow.errors import PoolError
 from daflow.execution import queue_crews, queue_jobs
 from daflow.execution.crews import Fate
 from daflow.execution.job_states import JobState
+from daflow.execution.queue_clusters import _give_back
 from daflow.execution.queue_crews import AGAIN_SECONDS, MOST_AT_ONCE, STARTING_SECONDS, QueueCrew
 from daflow.execution.queue_jobs import Book, cluster_class, told
 from daflow.execution.registry import registered
@@ -280,7 +281,7 @@ def test_that_a_worker_whose_job_goes_on_ended_by_itself(made, clock):
     address = queue.starts(1)
     queue.book.left(address)
     fate = crew.fate(address)
-    assert fate == Fate("its process ended, while slurm let job 1 go on", blameless=False)
+    assert fate == Fate("it ended or fell silent while slurm let job 1 go on", blameless=False)
 
 
 def test_that_a_host_is_left_once_nothing_runs_there_and_named_to_new_jobs(made, clock):
@@ -300,6 +301,7 @@ def test_that_a_host_is_left_once_nothing_runs_there_and_named_to_new_jobs(made,
     # Where nothing else is left, the system refuses: then it is asked without.
     queue.book.refused("job-9", "sbatch was refused: no nodes")
     assert "exclude" not in job("tcp://a:1", "x", cores=1, memory="1GB").job_script()
+    assert queue.book.refused_last == 0.0
 
 
 def test_that_an_adaptive_number_follows_what_waits_and_gives_idle_jobs_back(made, clock):
@@ -359,6 +361,18 @@ def test_that_there_are_never_more_jobs_than_wanted_whatever_happens_to_them(tmp
             look(crew, clock, 31.0)
         assert len(queue.worker_spec) == 3
         assert all(job.id is not None for job in book.standing())
+
+
+def test_that_jobs_that_were_not_cancelled_with_the_cluster_are_cancelled(made, tmp_path):
+    _, queue = made(jobs=3)
+    queue.ends(2, "CANCELLED")
+    cancelled = []
+    queue.cancel = cancelled.extend
+    _give_back(queue.book, queue)
+    assert cancelled == ["1", "3"]
+    queue.answers = False
+    _give_back(queue.book, queue)
+    assert cancelled == ["1", "3"]
 
 
 def test_that_no_job_gets_the_name_of_another_one():
