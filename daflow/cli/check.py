@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 HELP: Final = (
     "Look at a workflow and all that it names; say what a run would take. Runs nothing, writes nothing.\n\n"
-    "With [bold]--job-script[/], print the script of the jobs that workers run in, as the batch system would "
-    "get it. With [bold]--submit-one[/], ask for one worker as a run would, look at what it is and sees, and "
+    "With [bold]--job-script[/], print the script of the jobs that workers run in (and members, where they "
+    "have jobs of their own), as the batch system would get it. With [bold]--submit-one[/], ask for one "
+    "worker as a run would, look at what it is and sees, and "
     "give it back.\n\n"
     "[bold]daflow check workflow.yaml\n\ndaflow check workflow.yaml --profile slurm --job-script\n\n"
     "daflow check workflow.yaml --profile slurm --submit-one --run runs/first[/]"
@@ -70,11 +71,7 @@ def check(
 
     workflow = load_workflow(file, override or (), profile)
     seen = preview(workflow)
-    told: dict[str, Any] = {}
-    if job_script:
-        from daflow.execution.clusters import job_script_of
-
-        told["job_script"] = job_script_of(workflow.execution, folder)
+    told: dict[str, Any] = _scripts(workflow, folder) if job_script else {}
     if submit_one:
         told["trial"] = _tried(workflow, folder)
     if as_json:
@@ -82,10 +79,24 @@ def check(
         return
     if not told:
         Console().print(preview_table(seen))
-    if job_script:
-        typer.echo(told["job_script"])
+    for name in ("job_script", "member_script"):
+        if name in told:
+            typer.echo(told[name])
     if submit_one:
         Console().print(trial_table(told["trial"]))
+
+
+def _scripts(workflow: Workflow, folder: Path) -> dict[str, str]:
+    """Return the scripts of all the jobs that a run would submit: of workers, and of members on their own."""
+    from daflow.assemble.member_jobs import member_script
+    from daflow.config.execution import QueueExecution
+    from daflow.execution.clusters import job_script_of
+
+    of_member = member_script(workflow, folder.absolute())
+    scripts = {} if of_member is None else {"member_script": of_member}
+    if of_member is None or isinstance(workflow.execution, QueueExecution):
+        return {"job_script": job_script_of(workflow.execution, folder), **scripts}
+    return scripts
 
 
 def _tried(workflow: Workflow, folder: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from daflow.assemble import trial
 from daflow.assemble.trial import Trial
 from daflow.cli.app import app
+from daflow.cli.check import _scripts
 from daflow.config.load import load_workflow, starter_text
 from daflow.errors import PoolError
 
@@ -41,6 +42,16 @@ def test_that_machines_get_the_job_script_beside_the_sizes(file):
     assert told["n_members"] == 60
     assert "#PBS -l walltime=02:00:00" in told["job_script"]
     assert "job_script" not in json.loads(check(file, "--profile", "there", "--json").output)
+
+
+def test_that_members_with_jobs_of_their_own_have_a_script_as_well(file):
+    command = "model={kind: command, command: [sim], output: {kind: npy, file: o.npy}, observables: 'm:f'}"
+    member = "execution.member={kind: job, tasks: 3, memory: 4GB}"
+    workflow = load_workflow(file, [command, member], "there")
+    scripts = _scripts(workflow, file.parent / "runs" / "first")
+    assert "dask_worker" in scripts["job_script"]
+    assert "daflow.assemble.member_job" in scripts["member_script"]
+    assert all("#PBS " in script for script in scripts.values())
 
 
 def test_that_settings_win_over_the_profile(file):
