@@ -82,8 +82,11 @@ def refusal(argv: Sequence[str], said: str, code: int) -> PoolError:
     )
 
 
-OF_A_JOB: Final = ("SLURM_", "PBS_", "LSB_", "SGE_", "PMI_", "PMIX_", "DAFLOW_JOB_")
-"""What the names of variables begin with that tell a process which job it is part of."""
+OF_A_JOB: Final = ("SLURM_", "PBS_", "LSB_", "SGE_", "PMI_", "PMIX_", "DAFLOW_JOB_", "DAFLOW_RUN")
+"""What the names of variables begin with that tell a process which job, or which driver's, it is.
+
+A job's script that carried its driver's mark would be taken for a process that a dead driver left here.
+"""
 OF_THE_SITE: Final = frozenset(
     {"SLURM_CONF", "SLURM_CLUSTERS", "SGE_ROOT", "SGE_CELL", "PBS_CONF_FILE", "PBS_EXEC"}
 )

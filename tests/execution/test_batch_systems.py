@@ -260,6 +260,7 @@ def test_that_what_is_submitted_does_not_inherit_the_job_it_is_submitted_from():
         "SLURM_CONF": "/etc/x",
         "PATH": "/bin",
         "DAFLOW_JOB_END": "5",
+        "DAFLOW_RUN": "a driver's mark",
         "PBS_JOBID": "2",
     }
     assert outside_of_jobs(inside) == {"SLURM_CONF": "/etc/x", "PATH": "/bin"}
