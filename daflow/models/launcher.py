@@ -208,12 +208,22 @@ def _start(order: dict[str, Any], logs: list[_Log]) -> int:
 
 
 def mark_of(pid: int) -> str:
-    """Return what tells a process from all others here: number, start, whose count; nothing if it is gone."""
+    """Return what tells a process from all others anywhere; nothing if it is gone.
+
+    Its number, when it was started since the machine was, in whose count of processes, and on which start of
+    which machine: a batch system takes the environment to others.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-        return "" if stat[0] in "ZX" else f"{pid} {stat[19]} {Path('/proc/self/ns/pid').readlink()}"
+        return "" if stat[0] in "ZX" else f"{pid} {stat[19]} {here()}"
     except (OSError, IndexError):
         return ""
+
+
+def here() -> str:
+    """Return what differs wherever processes are counted otherwise: each machine, each container."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return f"{Path('/proc/self/ns/pid').readlink()} {boot}"
 
 
 def _watch(command: int, ears: _Ears, parent: int, deadline: float | None) -> str:

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from daflow.models.launcher import mark_of
+from daflow.models.launcher import here, mark_of
 
 MARK: Final = "DAFLOW_LAUNCHER"
 """The variable in the environment of a command, and of all that it starts, that names its launcher."""
@@ -23,8 +23,9 @@ _PROC: Final = Path("/proc")
 def end_orphans() -> int:
     """End what commands have left on this machine whose launcher is gone; return how many processes.
 
-    Only processes of this user are looked at, and only those that count processes as this one does: those of
-    another container bear numbers that mean something else here. What wiped its environment is not found.
+    Only processes of this user are looked at, and only those whose mark was made here: numbers of another
+    container, or of a machine whose batch system brought the mark along, mean something else. What wiped its
+    environment is not found.
     Costs some 20 us a process of the machine; elsewhere than on Linux it does nothing.
     """
     ended = set[int]()
@@ -67,6 +68,6 @@ def _orphans() -> Iterator[int]:
 
 def _is_orphaned(mark: str) -> bool:
     pid, _, rest = mark.partition(" ")
-    if not pid.isdigit() or rest.rpartition(" ")[2] != str((_PROC / "self/ns/pid").readlink()):
+    if not pid.isdigit() or rest.partition(" ")[2] != here():
         return False
     return mark_of(int(pid)) != mark

@@ -17,7 +17,7 @@ import pytest
 
 from daflow.config.external_models import CommandSettings
 from daflow.errors import MemberLost, ModelFailed, ModelTimeout, OutputInvalid, StoreError
-from daflow.models import command, orphans, process
+from daflow.models import command, launcher, orphans, process
 from daflow.models.command import Command
 from daflow.ports import MemberInput
 
@@ -229,6 +229,27 @@ def test_that_the_command_of_a_living_launcher_is_no_orphan(given):
     orphans.end_orphans()
     thread.join()
     assert ended[0].tolist() == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("mark", "orphaned"),
+    [
+        (f"999999999 17 {launcher.here()}", True),
+        ("999999999 17 pid:[1] another-machine", False),
+        (f"999999999 17 {launcher.here()} and more", False),
+        ("", False),
+        (f"{os.getpid()} 17 {launcher.here()}", True),
+        (launcher.mark_of(os.getpid()), False),
+    ],
+    ids=["gone", "elsewhere", "another count", "none", "a later one of that number", "alive"],
+)
+def test_that_only_a_mark_made_here_of_a_launcher_that_is_gone_makes_an_orphan(mark, orphaned):
+    # A batch system takes the environment of who submits to other machines.
+    with subprocess.Popen(["sleep", "60"], env=os.environ | {orphans.MARK: mark}) as marked:
+        orphans.end_orphans()
+        time.sleep(0.1)
+        assert (marked.poll() is not None) == orphaned
+        marked.kill()
 
 
 def test_that_logs_that_cannot_be_written_do_not_end_the_program(given):
