@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import time
@@ -24,6 +25,7 @@ FULL_DISK_BYTES: Final = 1 << 20
 """With less free than this, a member that failed is not to blame, unless it holds `OWN_SHARE` of the disk."""
 OWN_SHARE: Final = 0.25
 """A member whose own directory holds more of the whole disk has filled it itself: more would not fit."""
+NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 ROOM_SECONDS: Final = 5.0
 """How long a full disk may take to have room again, as when the member that filled it is removed."""
 
@@ -84,6 +86,8 @@ class Command:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 file.write(path, given)
         except OSError as problem:
+            if problem.errno in NO_ROOM and _room_again(given.work_dir.parent):
+                raise MemberLost("the disk was full for a moment, before the model began") from problem
             raise StoreError(
                 f"{problem.filename or given.work_dir}: the model's files cannot be written",
                 got=problem.strerror or problem,
@@ -127,16 +131,23 @@ def _blame_a_full_disk(work_dir: Path, problem: MemberError) -> None:
             got=f"{own / 1e6:.1f} MB in its own directory, now removed, on a disk of {total / 1e6:.1f} MB",
             do="let it write less, or run it on a larger disk",
         ) from problem
-    until = time.monotonic() + ROOM_SECONDS
-    while time.monotonic() < until:
-        if _free(work_dir) >= FULL_DISK_BYTES:
-            raise MemberLost(f"the disk was full for a moment; {problem.what}") from problem
-        time.sleep(0.1)
+    if _room_again(work_dir):
+        raise MemberLost(f"the disk was full for a moment; {problem.what}") from problem
     raise StoreError(
         f"{work_dir}: the disk is full, and the model failed there",
         got=f"{_free(work_dir)} bytes free, {own} in the member's own directory; {problem.what}",
         do="make room there, then resume",
     ) from problem
+
+
+def _room_again(place: Path) -> bool:
+    """Wait a little; return whether a full disk has room by then."""
+    until = time.monotonic() + ROOM_SECONDS
+    while time.monotonic() < until:
+        if _free(place) >= FULL_DISK_BYTES:
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def _free(place: Path) -> int:

@@ -316,6 +316,19 @@ def test_that_a_member_that_met_a_full_disk_for_a_moment_is_lost_and_not_failed(
     timer.join()
 
 
+def test_that_a_member_whose_files_find_no_room_for_a_moment_is_lost_and_not_blocked(small_disk):
+    (small_disk.log_dir / "include").write_bytes(bytes(300_000))
+    files = [{"kind": "copy", "source": str(small_disk.log_dir / "include")}]
+    timer = threading.Timer(0.4, fill(small_disk).unlink)
+    timer.start()
+    with pytest.raises(MemberLost, match="full for a moment, before the model began"):
+        shell("true", files=files).forecast(small_disk)
+    timer.join()
+    fill(small_disk)
+    with pytest.raises(StoreError, match="cannot be written"):
+        shell("true", files=files).forecast(small_disk)
+
+
 def test_that_a_run_s_member_stops_talking_into_a_full_disk_and_goes_on(small_disk, given):
     # Logs on the full disk are cut short; what counts is elsewhere and whole.
     fill(small_disk)
