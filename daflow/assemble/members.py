@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
 from daflow.assemble.folder import RunFolder
-from daflow.assemble.member_jobs import job_pool, system_of
+from daflow.assemble.member_jobs import job_pool
+from daflow.assemble.members_told import check_machine, cores_here
 from daflow.config.carrying import carried, carried_by_worker
 from daflow.config.execution import ExecutionSettings, LocalExecution, QueueExecution
 from daflow.config.member_jobs import JobMember, WorkerMember
-from daflow.errors import ConfigError, PoolError
-from daflow.execution.batch_systems import batch_system
+from daflow.errors import PoolError
 from daflow.execution.crews import Crew
 from daflow.execution.members_apart import MembersApart
 from daflow.execution.members_window import MembersWindow
@@ -35,35 +33,6 @@ def with_members(run: RunFolder, pool: Pool, crew: Crew, witness: Witness) -> Po
         return pool
     check_machine(execution)
     return MembersWindow(pool, lambda: forecasts_at_once(execution, crew, pool.slots))
-
-
-def cores_here() -> int:
-    """Return how many cores of this machine are ours."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not everywhere
-        return os.cpu_count() or 1
-
-
-def check_machine(execution: ExecutionSettings) -> None:
-    """See that a forecast fits into this machine, where workers are here.
-
-    Raises
-    ------
-    daflow.errors.ConfigError
-        It takes more cores than there are.
-    """
-    member = execution.member
-    if not isinstance(execution, LocalExecution) or not isinstance(member, WorkerMember):
-        return
-    here = cores_here()
-    if member.cores is not None and member.cores > here:
-        raise ConfigError(
-            "execution.member.cores: a forecast never fits: this machine has fewer",
-            got=member.cores,
-            allowed=f"at most {here}",
-            do="take fewer, or run on a machine or cluster that has as many",
-        )
 
 
 def forecasts_at_once(execution: ExecutionSettings, crew: Crew, slots: int) -> int:
@@ -113,42 +82,3 @@ def _as_workers_say(member: WorkerMember, crew: Crew) -> int:
             do="start such workers, or take less for a forecast, then `daflow resume` the run",
         )
     return n
-
-
-def told(execution: ExecutionSettings) -> str:
-    """Return in words how members will run; nothing where workers take them like all other tasks."""
-    member = execution.member
-    if isinstance(member, JobMember):
-        return _jobs_told(member, system_of(member, execution.kind))
-    if member == WorkerMember():
-        return ""
-    asked = [f"{member.cores} cores"] if member.cores else []
-    asked += [member.memory] if member.memory else []
-    each = carried_by_worker(execution)
-    if each is None:
-        return f"each forecast takes {' and '.join(asked)} of a worker; the workers say how many they carry"
-    total = _most_workers(execution) * each
-    if isinstance(execution, LocalExecution) and member.cores:
-        total = min(total, cores_here() // member.cores)
-    return f"each forecast takes {' and '.join(asked)} of a worker: {total} at once"
-
-
-def _most_workers(execution: ExecutionSettings) -> int:
-    if isinstance(execution, LocalExecution):
-        return execution.workers
-    if isinstance(execution, QueueExecution):
-        most = execution.adaptive.maximum if execution.adaptive else execution.jobs
-        return most * execution.processes
-    return 1
-
-
-def _jobs_told(member: JobMember, system: str) -> str:
-    nodes = "1 node" if member.nodes == 1 else f"{member.nodes} nodes"
-    tasks = "1 process" if member.tasks == 1 else f"{member.tasks} processes"
-    cores = "1 core" if member.cores == 1 else f"{member.cores} cores each"
-    launched = f", started by {member.launcher}" if member.launcher else ""
-    how = "as one array a step" if member.array and batch_system(system).has_arrays else "one by one"
-    return (
-        f"each forecast is a job of {system}: {nodes}, {tasks} of {cores}, {member.memory} a node, "
-        f"{member.walltime}{launched}; at most {member.at_once} at once, submitted {how}"
-    )
