@@ -15,6 +15,7 @@ from daflow.assemble.methods import method_of, n_steps_of, surveys
 from daflow.assemble.quality import share_missing
 from daflow.assemble.resources import resources_of
 from daflow.assemble.storage_place import place_of
+from daflow.config.execution import LocalExecution
 from daflow.config.external_models import CommandSettings
 from daflow.config.observations import TwinObservations
 from daflow.config.parameters import (
@@ -75,7 +76,9 @@ def model_of(workflow: Workflow) -> Model:
         # A command keeps its own time; both limits hold.
         limits = [each for each in (settings.timeout, workflow.policy.timeout) if each is not None]
         settings = settings.model_copy(update={"timeout": min(limits, default=None)})
-        return Command(settings, resources_of(workflow.execution))
+        # On a cluster it is the nodes' modules and images that bring the program.
+        local = isinstance(workflow.execution, LocalExecution)
+        return Command(settings, resources_of(workflow.execution), elsewhere=not local)
     return MODELS[settings.kind](settings)
 
 

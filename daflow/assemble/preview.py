@@ -9,11 +9,16 @@ import numpy as np
 
 from daflow.assemble.folder import look_at
 from daflow.assemble.inflations import inflations_told
+from daflow.assemble.members_told import check_machine
+from daflow.assemble.members_told import told as members_told
 from daflow.assemble.methods import ends_by_itself, n_steps_of
 from daflow.assemble.quality import notes_of
+from daflow.config.external_models import CommandSettings
 from daflow.config.observations import FileObservations
 from daflow.config.schema import Workflow
+from daflow.errors import ConfigError
 from daflow.inputs.observations import read_observations
+from daflow.models.command import find_program
 from daflow.storage.zarr_rows import files_a_step
 
 MOST: Final = "The method ends by itself: updates, model runs and store are the most that there can be."
@@ -62,6 +67,7 @@ def preview(workflow: Workflow) -> Preview:
         Something that it names cannot be used.
     """
     layout = look_at(workflow)
+    check_machine(workflow.execution)
     n_members, n_steps = len(workflow.ensemble.members), len(layout.cycles) or n_steps_of(workflow)
     # In a filter each step but the last has a state before its forecast and one after it.
     n_forecasts = n_steps if layout.cycles else n_steps + 1
@@ -98,8 +104,22 @@ def preview(workflow: Workflow) -> Preview:
 def _notes(workflow: Workflow) -> tuple[str, ...]:
     # What a method that ends by itself will come to is not known before it has.
     most = (MOST,) if ends_by_itself(workflow) else ()
+    if absent := _program_absent(workflow):
+        most = (*most, absent)
+    if members := members_told(workflow.execution):
+        most = (*most, members)
     if inflations := inflations_told(workflow):
         most = (*most, f"inflation: {inflations}")
     if not isinstance(workflow.observations, FileObservations):
         return most
     return (*most, *notes_of(workflow, read_observations(workflow.observations)))
+
+
+def _program_absent(workflow: Workflow) -> str:
+    """Return that the model's program is not on this machine, where it need not be; else nothing."""
+    if isinstance(workflow.model, CommandSettings):
+        try:
+            find_program(workflow.model)
+        except ConfigError as error:
+            return f"{error.what} on this machine: the nodes' modules, prologue or image have to bring it"
+    return ""

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Final
 
-from daflow.errors import DaflowError, MemberLost, ModelTimeout, OutputInvalid, StoreError
+from daflow.errors import DaflowError, MemberLost, ModelTimeout, OutputInvalid, PoolError, StoreError
 from daflow.execution import analysis, member
 from daflow.execution.lifetimes import time_for_another
 from daflow.execution.workbench import Stopwatch, Workbench
@@ -196,19 +196,26 @@ def _blocked(outcome: Outcome, error: StoreError) -> Outcome:
     return replace(outcome, status=Status.BLOCKED, reason=str(error))
 
 
+ENDS: Final[tuple[tuple[type[BaseException], Status], ...]] = (
+    # A worker that cannot run the model at all says nothing of the member.
+    (StoreError, Status.BLOCKED),
+    (PoolError, Status.BLOCKED),
+    (OutputInvalid, Status.INVALID),
+    (ModelTimeout, Status.TIMED_OUT),
+    (MemberLost, Status.LOST),
+    (DaflowError, Status.FAILED),
+)
+"""What each kind of error makes of an attempt; the first that it is of."""
+
+
 def _verdict(error: BaseException) -> tuple[Status, str]:
-    if isinstance(error, StoreError) or (isinstance(error, OSError) and error.errno in FULL):
+    if isinstance(error, OSError) and error.errno in FULL:
         return Status.BLOCKED, str(error)
-    if isinstance(error, OutputInvalid):
-        return Status.INVALID, str(error)
-    if isinstance(error, ModelTimeout):
-        return Status.TIMED_OUT, str(error)
-    if isinstance(error, MemberLost):
-        return Status.LOST, str(error)
+    for kind, status in ENDS:
+        if isinstance(error, kind):
+            return status, str(error)
     if isinstance(error, MemoryError):
         return Status.LOST, f"out of memory: {error}"
-    if isinstance(error, DaflowError):
-        return Status.FAILED, str(error)
     return Status.FAILED, f"{type(error).__name__}: {error}"
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
 import shutil
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from daflow.config.external_models import PLACEHOLDER_PATTERN, CommandSettings
-from daflow.errors import ConfigError, MemberError, MemberLost, ModelFailed, StoreError
+from daflow.errors import ConfigError, MemberError, MemberLost, ModelFailed, PoolError, StoreError
 from daflow.models.attempt_directory import attempt_directory
 from daflow.models.input_files import prepare_input_file
 from daflow.models.process import check_ending, run_command
@@ -43,23 +45,29 @@ class Command:
         The section of the workflow file.
     resources
         What each forecast has to run on.
+    elsewhere
+        Whether forecasts run on other machines than this: their modules and containers bring the program,
+        which is looked for there, when one begins.
 
     Raises
     ------
     daflow.errors.InputError
-        The program is not found, or a file or function that the settings name is missing or unusable.
+        The program is not found, unless it is to run elsewhere; or a file or function that the settings name
+        is missing or unusable.
     """
 
-    def __init__(self, settings: CommandSettings, resources: Resources = NOBODY_SAID) -> None:
+    def __init__(
+        self, settings: CommandSettings, resources: Resources = NOBODY_SAID, *, elsewhere: bool = False
+    ) -> None:
         self.settings = settings
-        self._resources = resources
-        self._program = _find_program(settings)
+        self._resources, self._elsewhere = resources, elsewhere
+        self._program = None if elsewhere else find_program(settings)
         self._files = tuple(prepare_input_file(entry) for entry in settings.files)
         self._read = prepare_reader(settings.output, settings.folder)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel as settings: files and functions are opened where they arrive."""
-        return type(self), (self.settings, self._resources)
+        return partial(type(self), elsewhere=self._elsewhere), (self.settings, self._resources)
 
     @property
     def variables(self) -> frozenset[str]:
@@ -95,7 +103,8 @@ class Command:
             ) from problem
         places = _places(settings, given) | self._resources.places()
         launched = self._resources.launched()
-        argv = [*launched, self._program, *(_fill(text, places) for text in settings.command[1:])]
+        program = self._program or _found_here(settings)
+        argv = [*launched, program, *(_fill(text, places) for text in settings.command[1:])]
         added = {name: _fill(text, places) for name, text in settings.environment.items()}
         ending = run_command(
             argv,
@@ -178,8 +187,26 @@ def _fill(text: str, places: Mapping[str, str]) -> str:
     return PLACEHOLDER_PATTERN.sub(lambda found: places[found[1]] if found[1] else found[0][0], text)
 
 
-def _find_program(settings: CommandSettings) -> str:
-    """Return the program's absolute path; a relative path starts at the workflow's folder."""
+def _found_here(settings: CommandSettings) -> str:
+    try:
+        return find_program(settings)
+    except ConfigError as problem:
+        raise PoolError(
+            f"{problem.what} on {platform.node()}",
+            got=problem.got,
+            allowed=problem.allowed,
+            do="install it there, or let execution.prologue or a container bring it; then resume",
+        ) from problem
+
+
+def find_program(settings: CommandSettings) -> str:
+    """Return the program's absolute path; a relative path starts at the workflow's folder.
+
+    Raises
+    ------
+    daflow.errors.ConfigError
+        It is not on this machine, or cannot be run.
+    """
     folder, given = settings.folder.resolve(), settings.command[0]
     places = {"folder": str(folder)}
     if any(found[1] not in (None, *places) for found in PLACEHOLDER_PATTERN.finditer(given)):

@@ -11,6 +11,7 @@ from daflow.errors import (
     ModelFailed,
     ModelTimeout,
     OutputInvalid,
+    PoolError,
     StoreError,
 )
 from daflow.execution import carry_out as carrying_out
@@ -45,6 +46,7 @@ def ready(run, **changes):
         (OutputInvalid("cut short"), Status.INVALID, "cut short"),
         (MemberLost("ended by signal 9"), Status.LOST, "ended by signal 9"),
         (MemoryError("1 TiB"), Status.LOST, "out of memory: 1 TiB"),
+        (PoolError("no simulator here"), Status.BLOCKED, "no simulator here"),
         (StoreError("cannot write"), Status.BLOCKED, "cannot write"),
         (OSError(errno.ENOSPC, "No space left on device"), Status.BLOCKED, "No space left"),
         (OSError(errno.EDQUOT, "Quota exceeded"), Status.BLOCKED, "Quota exceeded"),

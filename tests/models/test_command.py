@@ -25,6 +25,7 @@ from daflow.errors import (
     ModelFailed,
     ModelTimeout,
     OutputInvalid,
+    PoolError,
     StoreError,
 )
 from daflow.models import command as command_module
@@ -133,6 +134,22 @@ def test_that_a_relative_program_starts_at_the_workflow_folder(member, tmp_path)
 def test_that_a_command_that_does_not_exist_is_refused_at_construction():
     with pytest.raises(ConfigError, match="no-such-simulator not found"):
         Command(settings("no-such-simulator"))
+
+
+def test_that_a_command_that_runs_elsewhere_is_looked_for_where_a_member_begins(
+    member, tmp_path, monkeypatch
+):
+    folder = tmp_path / "of the node"
+    folder.mkdir()
+    model = pickle.loads(pickle.dumps(Command(settings("simulate"), elsewhere=True)))  # noqa: S301 - ours
+    with pytest.raises(PoolError, match="simulate not found on ") as error:
+        model.forecast(member(0))
+    assert "execution.prologue" in error.value.do
+    program = folder / "simulate"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{SAVE.format("[1., 2., 3.]")}"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+    assert model.forecast(member(1)).tolist() == [1.0, 2.0, 3.0]
 
 
 def test_that_a_file_that_does_not_exist_is_refused_at_construction(tmp_path):
