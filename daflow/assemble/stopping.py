@@ -16,8 +16,10 @@ import psutil
 from daflow.assemble.branching import store_for
 from daflow.assemble.folder import RunFolder
 from daflow.assemble.orphans import Cleared, clear, clear_attempts
+from daflow.config.member_jobs import JobMember
 from daflow.errors import DaflowError, LeaseError, PoolError
 from daflow.execution.batch_systems import batch_system
+from daflow.execution.job_desk import jobs_left
 from daflow.execution.registry import registered
 from daflow.runs.halting import Request, ask, unask
 from daflow.runs.lease import Holder, Lease, read_holder
@@ -77,11 +79,10 @@ def stop_run(run: RunFolder, tell: Tell, *, now: bool) -> Stopped:
         if holder is not None:
             tell(f"the lease is stale: {holder.told()}, since {holder.told_since()}, is gone")
         successors = _end_successors(run, tell)
+        cleared = _clear_up(run, tell, now=now)
         found: Literal["stale", "nobody"] = "nobody" if holder is None else "stale"
         driver = "" if holder is None else holder.told()
-        return Stopped(
-            found, driver, killed=False, seconds=0.0, successors=successors, cleared=_clear_up(run)
-        )
+        return Stopped(found, driver, killed=False, seconds=0.0, successors=successors, cleared=cleared)
     how = "now" if now else "once what is under way has come home"
     tell(f"{holder.told()}, since {holder.told_since()}: asked to lay the run down {how}")
     ask(run.folder, Request.to(holder, f"{getpass.getuser()}@{socket.gethostname()}", now=now))
@@ -95,7 +96,7 @@ def stop_run(run: RunFolder, tell: Tell, *, now: bool) -> Stopped:
             _kill(holder)
             killed = True
     successors = _end_successors(run, tell, "" if killed else holder.job)
-    cleared = _clear_up(run) if killed else Cleared()
+    cleared = _clear_up(run, tell, now=now) if killed else Cleared()
     unask(run.folder)
     seconds = time.monotonic() - began
     return Stopped("driven", holder.told(), killed, seconds, successors, cleared)
@@ -145,13 +146,36 @@ def _end_successors(run: RunFolder, tell: Tell, but: str = "") -> tuple[str, ...
     return tuple(ended)
 
 
-def _clear_up(run: RunFolder) -> Cleared:
+def _clear_up(run: RunFolder, tell: Tell, *, now: bool) -> Cleared:
     """Clear what a dead driver left, unless another one has the run by now."""
     try:
         with Lease(run.lease):
             cleared = clear(run.folder)
+            try:
+                at_work = _members_at_work(run, tell, now=now)
+            except PoolError as error:
+                tell(f"jobs of members could not be looked for: {error.what}")
+                return cleared
             with suppress(DaflowError, OSError):
-                cleared = cleared.and_folders(clear_attempts(run.folder, store_for(run)))
+                if not at_work:
+                    cleared = cleared.and_folders(clear_attempts(run.folder, store_for(run)))
             return cleared
     except LeaseError:
         return Cleared()
+
+
+def _members_at_work(run: RunFolder, tell: Tell, *, now: bool) -> bool:
+    """Cancel the jobs of members that are left, unless they are to be kept; return whether there were any."""
+    member = run.workflow.execution.member
+    keep = isinstance(member, JobMember) and member.when_stopped == "keep" and not now
+    found = False
+    for system in {entry.system for entry in registered(run.folder) if entry.kind == "member"}:
+        queue = batch_system(system)
+        alive = [element.id for element in jobs_left(run.folder, queue)]
+        if alive and not keep:
+            queue.cancel(alive)
+        if alive:
+            how = "go on; `daflow resume` takes in what they do" if keep else "are cancelled"
+            tell(f"{len(alive)} jobs of members {how}")
+        found = found or bool(alive)
+    return found

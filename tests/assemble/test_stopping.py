@@ -12,12 +12,15 @@ import pytest
 from daflow.assemble import stopping
 from daflow.assemble.orphans import Cleared
 from daflow.assemble.stopping import stop_run
+from daflow.config.member_jobs import JobMember
 from daflow.errors import LeaseError
 from daflow.execution.job_states import UNKNOWN, JobState
 from daflow.execution.registry import register
 from daflow.runs import halting
 from daflow.runs.halting import asked
 from daflow.runs.lease import STALE_SECONDS, Holder, read_holder
+from daflow.storage.memory import MemoryStore
+from tests.contracts.toy_run import LAYOUT
 
 DRIVER = """
 import signal, sys, time
@@ -39,7 +42,8 @@ with Lease(folder / "lease.json") as lease, Halting(folder, lease.holder) as hal
 
 @pytest.fixture
 def run(tmp_path):
-    return SimpleNamespace(folder=tmp_path, lease=tmp_path / "lease.json")
+    workflow = SimpleNamespace(execution=SimpleNamespace(member=None))
+    return SimpleNamespace(folder=tmp_path, lease=tmp_path / "lease.json", workflow=workflow)
 
 
 @pytest.fixture
@@ -83,7 +87,8 @@ def queue(monkeypatch):
 @pytest.fixture(autouse=True)
 def bare(monkeypatch):
     """There is no store in the folder, and nothing to clear."""
-    monkeypatch.setattr(stopping, "_clear_up", lambda run: Cleared(folders=1))
+    monkeypatch.setattr(stopping, "clear", lambda folder: Cleared(folders=1))
+    monkeypatch.setattr(stopping, "store_for", lambda run: MemoryStore(LAYOUT))
 
 
 def stopped(run, *, now=False):
@@ -116,6 +121,25 @@ def test_that_a_driver_that_does_not_answer_is_killed_and_cleared_up_after(run, 
     answer, _ = stopped(run, now=True)
     assert (answer.killed, answer.cleared) == (True, Cleared(folders=1))
     assert process.wait(timeout=5) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    ("when_stopped", "now", "cancelled"),
+    [("cancel", False, True), ("keep", False, False), ("keep", True, True)],
+)
+def test_that_jobs_of_members_that_a_dead_driver_left_are_cancelled_unless_they_are_to_be_kept(
+    run, queue, monkeypatch, when_stopped, now, cancelled
+):
+    run.workflow.execution.member = JobMember(system="slurm", when_stopped=when_stopped)
+    monkeypatch.setattr(stopping, "jobs_left", lambda folder, system: [SimpleNamespace(id="20_3")])
+    attempt = run.folder / "work" / "step=0" / "member=00001-0-abc"
+    attempt.mkdir(parents=True)
+    register(run.folder, "20", "slurm", "member")
+    answer, told = stopped(run, now=now)
+    assert queue.cancelled == (["20_3"] if cancelled else [])
+    assert ("are cancelled" if cancelled else "`daflow resume` takes in") in told
+    assert attempt.exists(), "it may still be written"
+    assert answer.cleared.folders == 1
 
 
 def write(run, holder):
