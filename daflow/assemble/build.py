@@ -17,6 +17,7 @@ from daflow.assemble.resources import resources_of
 from daflow.assemble.storage_place import place_of
 from daflow.config.execution import LocalExecution
 from daflow.config.external_models import CommandSettings
+from daflow.config.member_jobs import JobMember
 from daflow.config.observations import TwinObservations
 from daflow.config.parameters import (
     LogitTransform,
@@ -77,8 +78,9 @@ def model_of(workflow: Workflow) -> Model:
         limits = [each for each in (settings.timeout, workflow.policy.timeout) if each is not None]
         settings = settings.model_copy(update={"timeout": min(limits, default=None)})
         # On a cluster it is the nodes' modules and images that bring the program.
-        local = isinstance(workflow.execution, LocalExecution)
-        return Command(settings, resources_of(workflow.execution), elsewhere=not local)
+        here = isinstance(workflow.execution, LocalExecution)
+        here = here and not isinstance(workflow.execution.member, JobMember)
+        return Command(settings, resources_of(workflow.execution), elsewhere=not here)
     return MODELS[settings.kind](settings)
 
 
