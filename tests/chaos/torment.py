@@ -35,6 +35,8 @@ from tests.end_to_end.small_run import finals, run_inline
 LOG = logging.getLogger(__name__)
 STUCK_SECONDS = 420
 """A run in which nothing comes home for so long, and nobody disturbs it, does not go on."""
+LATE_SECONDS = 40
+"""After so long the next act does not wait for the run to get on any more."""
 SPACE = "free space", "make room", "room there"
 
 
@@ -92,6 +94,7 @@ class Torment:
     _last_news: float = field(default_factory=time.monotonic)
     _timers: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
     _following: float = 0.0
+    _wanted: int = 0
     _seen: dict[Path, bytes] = field(default_factory=dict)
 
     def run(self) -> None:
@@ -121,7 +124,7 @@ class Torment:
             self._note_news()
             self._keep_time()
             now = time.monotonic()
-            if self._following <= now < self.until:
+            if self._following <= now < self.until and self._has_got_on(now):
                 self._do()
                 self._following = time.monotonic() + self.dice.uniform(*self.pause)
             if now - self._last_news > STUCK_SECONDS:
@@ -131,6 +134,13 @@ class Torment:
         self._last_news = time.monotonic()
         self._note_end(driver.returncode)
 
+    def _has_got_on(self, now: float) -> bool:
+        """Say whether enough has come home since the last act, or it is late: machines may be busy."""
+        if not self.deeds:
+            return True
+        last = self.deeds[-1]
+        return last.ok >= self._wanted or now - self._began - last.second > LATE_SECONDS
+
     def _do(self) -> None:
         act = self.dice.choices(list(self.acts), list(self.acts.values()))[0]
         what = act(self.scene, self.dice)
@@ -138,6 +148,8 @@ class Torment:
             return
         now = time.monotonic()
         self._seen.update(self._receipts())
+        # Now and then the next act comes while the run still recovers from this one.
+        self._wanted = self.dice.choice([0, 0, 1, 3, 6])
         deed = Deed(self.round.number, self.round.kind, round(now - self._began, 2), act.__name__, what)
         self.deeds.append(deed)
         self.round.acts += 1
