@@ -21,6 +21,8 @@ PATIENCE_SECONDS: Final = 120.0
 POLL_SECONDS: Final = 0.2
 TELL_SECONDS: Final = 30.0
 """How often it is said what is waited for."""
+FIRST_SECONDS: Final = 10.0
+"""When it is first said."""
 ALIKE: Final = ("daflow", "dask", "distributed", "numpy", "zarr")
 """Packages of which driver and workers need the same version: they read what the other wrote."""
 
@@ -73,7 +75,7 @@ def _check(run: RunFolder, crew: Crew) -> None:
 
 
 def _await_one(crew: Crew, n_wanted: int) -> None:
-    alone, told, said = time.monotonic(), time.monotonic(), ""
+    alone, told, said = time.monotonic(), time.monotonic() - TELL_SECONDS + FIRST_SECONDS, ""
     while not crew.client.nthreads():
         crew.tend(n_wanted)
         awaited, now = crew.awaited(), time.monotonic()

@@ -31,6 +31,10 @@ FORGOTTEN_SECONDS: Final = 30.0
 """How long a job that the queue does not know is believed to be there all the same."""
 AGAIN_SECONDS: Final = 30.0
 """How long after a refusal the system is asked for a job again."""
+ALONE_SECONDS: Final = 60.0
+"""How long a run has been without workers when that is told."""
+TELL_AGAIN_SECONDS: Final = 3600.0
+"""How long after that it is told again."""
 MOST_AT_ONCE: Final = 20
 """How many jobs are submitted together."""
 FATE_SECONDS: Final = 5.0
@@ -78,6 +82,7 @@ class QueueCrew:
         self._looked = 0.0
         self._n_stillborn = 0
         self._told = ""
+        self._alone: float | None = None
         self._meanwhile = ThreadPoolExecutor(1, "daflow-queue")
         self._looking: Future[None] | None = None
 
@@ -111,7 +116,7 @@ class QueueCrew:
         left = [job for job in jobs if job not in over]
         target = self._target(len(left), now)
         spare = self._spare(left, target, now)
-        self._tell()
+        self._tell(now, jobs)
         self.change([job.name for job in (*over, *spare)], max(target, len(left) - len(spare)))
 
     def _ask(self, ids: Iterable[str | None]) -> None:
@@ -202,11 +207,19 @@ class QueueCrew:
         idle.sort(key=lambda job: bool(job.workers))
         return idle[: max(len(jobs) - target, 0)]
 
-    def _tell(self) -> None:
+    def _tell(self, now: float, jobs: Iterable[QueueJob]) -> None:
+        """Say that jobs are refused, and what is waited for where there were workers and are none."""
         if self._book.refusal != self._told:
             self._told = self._book.refusal
             if self._told:
                 log.warning("%s; tried again in %.0f s", self._told, AGAIN_SECONDS)
+        if not self._book.by_worker or any(job.workers for job in jobs):
+            self._alone = None
+            return
+        self._alone = self._alone or now
+        if now - self._alone >= ALONE_SECONDS:
+            self._alone = now + TELL_AGAIN_SECONDS - ALONE_SECONDS
+            log.warning("no worker is left: %s", self.awaited() or "new jobs are asked for")
 
     def change(self, over: list[str], target: int) -> None:
         """Let go of jobs, by name, and ask for others until there are so many; returns at once."""

@@ -214,6 +214,23 @@ def test_that_a_refusal_is_told_and_tried_again_with_one_job_first(made, clock, 
     assert crew.awaited() == "1 job waits in the queue (Resources)"
 
 
+def test_that_a_run_whose_workers_are_all_gone_says_what_it_waits_for(made, clock, caplog):
+    crew, queue = made(jobs=1)
+    look(crew, clock, 3600)
+    assert caplog.messages == []
+    queue.starts(1)
+    look(crew, clock)
+    queue.ends(1, "TIMEOUT")
+    for _ in range(40):
+        look(crew, clock)
+    assert caplog.messages == ["no worker is left: 1 job waits in the queue (Resources)"]
+    look(crew, clock, 3600)
+    assert len(caplog.messages) == 2
+    queue.starts(2)
+    look(crew, clock, 3600)
+    assert len(caplog.messages) == 2
+
+
 def test_that_a_run_without_workers_is_laid_down_when_patience_with_refusals_is_over(made, clock):
     crew, queue = made(patience=100.0)
     queue.worker_spec.clear()
