@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,7 @@ from daflow.runs.decide import Stop
 from daflow.runs.facts import Progress, fold
 from daflow.runs.journal import read_journal
 from daflow.runs.lease import read_holder
-from daflow.runs.orders import ALL_FAILURES, NONE, Orders
+from daflow.runs.orders import NONE, Orders
 from daflow.runs.status import RunStatus, status_of
 from daflow.storage.branch_store import root_of
 
@@ -82,15 +81,11 @@ class Run:
         watch
             Called with every new fact and where the run stands then.
         retry_failed
-            Whether members that failed in the stage that is not settled yet get new attempts, however they
-            failed.
+            Whether members that failed in the stage at hand get new attempts, however they failed.
         orders
             Which members get new attempts or are given up, and with how few members the run goes on.
         """
-        asked = orders
-        if retry_failed:
-            asked = replace(asked, retry=asked.retry | ALL_FAILURES)
-        return drive(self._made, watch, orders=asked)
+        return drive(self._made, watch, orders=orders.with_failures() if retry_failed else orders)
 
     def branches(self) -> dict[str, Run]:
         """Return other analyses that were tried on this run's forecasts (``daflow analyse``), by name.

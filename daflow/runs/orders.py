@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from daflow.names import Status
@@ -28,6 +28,10 @@ class Orders:
     def __bool__(self) -> bool:
         """Say whether anything is asked for."""
         return self != Orders()
+
+    def with_failures(self) -> Orders:
+        """Return these orders and new attempts for all that was not cut off on purpose."""
+        return replace(self, retry=self.retry | ALL_FAILURES)
 
     def to_json(self) -> dict[str, Any]:
         """Return what is asked for as plain JSON; what is not, is left out."""
