@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from daflow.config.jobqueue_keywords import of_options
-from daflow.config.section import Positive, Problem, Section, refuse
+from daflow.config.section import InputPath, Positive, Problem, Section, refuse
 from daflow.config.workers import Memory, Silence, Walltime, WorkersSection, bytes_of, seconds_of
 
 Queue = Annotated[
@@ -117,10 +117,8 @@ class QueueExecution(WorkersSection):
         description="The Python that workers run by, with the same daflow in it; null: the driver's own "
         "path, or python3 in a container.",
     )
-    logs: str | None = Field(
-        default=None,
-        min_length=1,
-        description="The folder for what jobs print; null: logs/jobs in the run's folder.",
+    logs: InputPath | None = Field(
+        default=None, description="The folder for what jobs print; null: logs/jobs in the run's folder."
     )
     encryption: Literal["none", "tls"] = Field(
         default="none",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
@@ -53,7 +52,7 @@ class _Calls(SchedulerPlugin):
 
 def _book(execution: QueueExecution, site: Site) -> Book:
     kind = str(getattr(execution, "kind", ""))
-    return Book(kind, site.folder, Path(execution.logs) if execution.logs else site.logs)
+    return Book(kind, site.folder, execution.logs or site.logs)
 
 
 def made_cluster(execution: QueueExecution, site: Site, book: Book) -> JobQueueCluster:

@@ -62,7 +62,7 @@ def keywords(execution: QueueExecution, site: Site) -> dict[str, Any]:
     daflow.errors.ConfigError
         A folder's name has a space in it, which heads of job scripts cannot say.
     """
-    _check_folders(site.folder, Path(execution.logs or site.logs))
+    _check_folders(site.folder, execution.logs or site.logs)
     options = dict(execution.options)
     scheduler = {"dashboard_address": ":0"} | options.pop("scheduler_options", {})
     extra = list(options.pop("worker_extra_args", []))
@@ -72,7 +72,7 @@ def keywords(execution: QueueExecution, site: Site) -> dict[str, Any]:
         "processes": execution.processes,
         "interface": execution.interface,
         "local_directory": execution.scratch,
-        "log_directory": execution.logs or str(site.logs),
+        "log_directory": str(execution.logs or site.logs),
         "python": _python(execution, site),
         "job_name": site.job_name,
         "job_script_prologue": _prologue(execution, site),

@@ -111,6 +111,13 @@ def test_that_what_cannot_be_honoured_is_refused_with_the_cure(section, said):
     assert [part for part in said if part not in str(error.value)] == []
 
 
+def test_that_the_folder_of_logs_lies_beside_the_workflow_unless_it_says_otherwise(tmp_path, monkeypatch):
+    monkeypatch.setenv("SITE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert workflow(kind="slurm", logs="printed").execution.logs == tmp_path / "printed"
+    assert workflow(kind="slurm", logs="${SITE}/x").execution.logs == tmp_path / "x"
+
+
 def test_that_a_time_limit_of_a_model_in_python_is_refused_where_threads_share_its_worker():
     policy = {"timeout": 10.0}
     with pytest.raises(ConfigError, match=r"execution\.threads") as error:
