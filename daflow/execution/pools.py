@@ -6,7 +6,7 @@ import pickle
 import queue
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -166,16 +166,20 @@ class DaskPool:
 
     def _take_back_from_idlers(self, now: float) -> None:
         """Take back what waits at workers that take nothing up because their memory is full."""
-        old = {n: group for n, group in self._out.items() if now - group.since > STALE_SECONDS}
-        if not old:
-            return
-        workers = self._client.scheduler_info()["workers"]
-        idle = {address for address, worker in workers.items() if worker["status"] == "paused"}
-        waiting = {n: group for n, group in old.items() if group.address in idle}
-        begun = set(self._witness.under_way(group.tasks for group in waiting.values()))
-        for number, group in waiting.items():
+        idle: set[str] = set()
+        if any(now - group.since > STALE_SECONDS for group in self._out.values()):
+            workers = self._client.scheduler_info()["workers"]
+            idle = {address for address, worker in workers.items() if worker["status"] == "paused"}
+        self._roster.rest(idle)
+        if idle:
+            self._take_back(lambda group: group.address in idle and now - group.since > STALE_SECONDS)
+
+    def _take_back(self, those: Callable[[_Group], bool]) -> None:
+        """Take back the groups of these that have not begun."""
+        found = {number: group for number, group in self._out.items() if those(group)}
+        begun = set(self._witness.under_way(group.tasks for group in found.values())) if found else set()
+        for number, group in found.items():
             if begun.isdisjoint(group.tasks):
-                self._roster.close(group.address)
                 self._let_go(number)
                 self._back += group.tasks
 
@@ -355,6 +359,7 @@ class DaskPool:
         """Send nothing more to a host, and let no worker start there, as long as there are others."""
         if self._roster.avoid(host):
             self._crew.avoid(host)
+            self._take_back(lambda group: self._roster.host(group.address) == host)
 
     def close(self) -> None:
         """Let go of what is still out; the workers may finish it, which harms nothing."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from time import monotonic
 
@@ -37,6 +37,7 @@ class Roster:
         self._load: Counter[str] = Counter()
         self._closed: set[str] = set()
         self._avoided: set[str] = set()
+        self._resting: frozenset[str] = frozenset()
         self._hosts: dict[str, str] = {}
         self._by_ip: dict[str, str] = {}
         self._told: dict[str, _Told] = {}
@@ -54,8 +55,8 @@ class Roster:
 
     def _sort_out(self) -> None:
         here = {a: n for a, n in self._threads.items() if a not in self._closed}
-        good = {a: n for a, n in here.items() if self.host(a) not in self._avoided}
-        self._usable = good or here
+        well = {a: n for a, n in here.items() if self.host(a) not in self._avoided}
+        self._usable = {a: n for a, n in well.items() if a not in self._resting} or well or here
 
     @property
     def slots(self) -> int:
@@ -93,6 +94,13 @@ class Roster:
         """Send nothing more to a worker: it refuses, or is about to go."""
         self._closed.add(address)
         self._sort_out()
+
+    def rest(self, addresses: Iterable[str]) -> None:
+        """Send nothing to these for now, as long as there are others: they take nothing up."""
+        resting = frozenset(addresses)
+        if resting != self._resting:
+            self._resting = resting
+            self._sort_out()
 
     def died(self, address: str) -> None:
         """Note that a worker is not there any more."""

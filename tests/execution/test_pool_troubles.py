@@ -308,3 +308,17 @@ def test_that_what_a_lost_scheduler_connection_took_is_nobody_s_fault(crew, work
             pool.submit([task])
         # Those behind the one that still runs there wait; the others come home.
         assert ends_of(pool, 2, 60)[0]
+
+
+def test_that_what_waits_at_a_worker_whose_memory_is_full_is_taken_back(crew, workers, tmp_path, monkeypatch):
+    monkeypatch.setattr(pools, "STALE_SECONDS", 0.5)
+    workers.start()
+    with pool_of(crew, tmp_path) as pool:
+        pool.submit([STRAGGLER])
+        pool.submit([AFTER])
+        until_long_runs(pool, tmp_path)
+        (address,) = crew.client.nthreads()
+        paused = {"workers": {address: {"status": "paused"}}}
+        monkeypatch.setattr(crew.client, "scheduler_info", lambda: paused)
+        assert ends_of(pool, 1) == ([], [AFTER])
+        assert pool.n_out == 1, "what is under way there may come to its end"

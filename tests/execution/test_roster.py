@@ -108,3 +108,14 @@ def test_that_a_worker_s_life_is_over_when_it_said():
     assert workers.outlived(A, 101.0) == 600.0
     workers.tell_life(A, Life(left=-1.0, whole=600.0))
     assert workers.outlived(A, 0.0) == 600.0
+
+
+def test_that_who_rests_gets_nothing_for_now_as_long_as_there_are_others():
+    workers = roster(a=1, b=2)
+    workers.rest([B])
+    assert (workers.slots, workers.place()) == (1, A)
+    workers.rest([A, B])
+    assert workers.slots == 3, "a task is stranded"
+    workers.rest([])
+    assert workers.place() in {A, B}
+    assert workers.slots == 3
