@@ -170,6 +170,8 @@ def status(folder: Folder, *, as_json: Json = False) -> None:
     else:
         for part in status_tables(seen):
             Console().print(part)
+        if not seen.driver and seen.state != "finished":
+            driving.tell_who_comes(folder)
 
 
 @app.command()

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from rich.console import Console
 
+from daflow.errors import PoolError
+
 if TYPE_CHECKING:
     from daflow.assemble.folder import RunFolder
     from daflow.runs.decide import Stop
@@ -115,6 +117,19 @@ def _driven_again(run: RunFolder, *, as_json: bool) -> bool:
             typer.echo(f"job {told} is to go on with the run; waiting for it", err=as_json)
         time.sleep(QUEUE_SECONDS)
     return True
+
+
+def tell_who_comes(folder: Path) -> None:
+    """Say which job of a queue is to go on with a run that nobody drives, if one is."""
+    from daflow.assemble.chain import waiting_drivers
+
+    try:
+        waiting = waiting_drivers(folder)
+    except PoolError as error:
+        typer.echo(f"whether a job is to go on with it is not known: {error.what}")
+        return
+    if waiting:
+        typer.echo(f"job {', '.join(waiting)} is to go on with it")
 
 
 def _told(fact: Mapping[str, Any], progress: object) -> None:  # noqa: ARG001 - a watcher's signature

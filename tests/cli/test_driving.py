@@ -147,6 +147,12 @@ def test_that_one_who_attaches_waits_for_the_driver_that_is_to_come(run, queue, 
     assert "laid down: it has not been begun" in said
 
 
+def test_that_the_status_tells_which_job_is_to_go_on(run, queue):
+    assert "job 17 is to go on with it" in given("status", run).output
+    queue.alive.clear()
+    assert "is to go on" not in given("status", run).output
+
+
 @pytest.mark.parametrize(
     ("stop", "code", "told"),
     [
