@@ -322,3 +322,33 @@ def test_that_what_waits_at_a_worker_whose_memory_is_full_is_taken_back(crew, wo
         monkeypatch.setattr(crew.client, "scheduler_info", lambda: paused)
         assert ends_of(pool, 1) == ([], [AFTER])
         assert pool.n_out == 1, "what is under way there may come to its end"
+
+
+def test_that_a_node_put_aside_gets_nothing_more_and_what_waits_there_comes_back(crew, workers, tmp_path):
+    for node in ("node1", "node2"):
+        named = tmp_path / f"{node}.py"
+        named.write_text(f"import socket\nsocket.gethostname = lambda: {node!r}\n")
+        workers.start(None, "--preload", str(named))
+    crew.client.wait_for_workers(2, timeout=60)
+    with pool_of(crew, tmp_path) as pool:
+        for task in SHORT:
+            pool.submit([task])
+        assert {outcome.host for outcome in ends_of(pool, len(SHORT))[0]} == {"node1", "node2"}
+        pool.submit([STRAGGLER])
+        until_long_runs(pool, tmp_path)
+        bad = pool.running()[STRAGGLER].host
+        others = [Task(Phase.FORECAST, 0, LONG + index) for index in range(1, 5)]
+        for task in others:
+            pool.submit([task])
+        done = ends_of(pool, 2)[0]
+        pool.avoid(bad)
+        assert crew.avoided == [bad]
+        while len(done) < len(others):
+            outcomes, back = ends_of(pool, 1)
+            assert outcomes or back
+            done += outcomes
+            for task in back:
+                pool.submit([task])
+        assert {outcome.host for outcome in done} == {"node1", "node2"} - {bad}
+        assert pool.n_out == 1
+        assert pool.slots == 1
