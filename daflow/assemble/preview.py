@@ -13,7 +13,9 @@ from daflow.assemble.members_told import check_machine
 from daflow.assemble.members_told import told as members_told
 from daflow.assemble.methods import ends_by_itself, n_steps_of
 from daflow.assemble.quality import notes_of
+from daflow.config.execution import QueueExecution
 from daflow.config.external_models import CommandSettings
+from daflow.config.member_jobs import WorkerMember
 from daflow.config.observations import FileObservations
 from daflow.config.schema import Workflow
 from daflow.errors import ConfigError
@@ -104,8 +106,8 @@ def preview(workflow: Workflow) -> Preview:
 def _notes(workflow: Workflow) -> tuple[str, ...]:
     # What a method that ends by itself will come to is not known before it has.
     most = (MOST,) if ends_by_itself(workflow) else ()
-    if absent := _program_absent(workflow):
-        most = (*most, absent)
+    of_place = tuple(note for note in (_program_absent(workflow), _idle_cores(workflow)) if note)
+    most = (*most, *of_place)
     if members := members_told(workflow.execution):
         most = (*most, members)
     if inflations := inflations_told(workflow):
@@ -123,3 +125,18 @@ def _program_absent(workflow: Workflow) -> str:
         except ConfigError as error:
             return f"{error.what} on this machine: the nodes' modules, prologue or image have to bring it"
     return ""
+
+
+def _idle_cores(workflow: Workflow) -> str:
+    """Return that jobs ask for cores that nothing is said to use; else nothing."""
+    execution = workflow.execution
+    if not isinstance(execution, QueueExecution) or execution.member != WorkerMember():
+        return ""
+    at_once = execution.slots_a_job
+    if execution.cores <= at_once:
+        return ""
+    tasks = "1 task" if at_once == 1 else f"{at_once} tasks"
+    return (
+        f"each job asks for {execution.cores} cores and runs {tasks} at once: give it "
+        "more processes or threads, or say execution.member.cores where members use several"
+    )

@@ -59,6 +59,17 @@ def test_that_settings_win_over_the_profile(file):
     assert "#PBS -q short\n" in told.output
 
 
+def test_that_cores_that_nothing_uses_are_told(file):
+    def notes(*words):
+        return " ".join(json.loads(check(file, "--profile", "there", "--json", *words).output)["notes"])
+
+    cores = ("--set", "execution.cores=4")
+    assert "asks for 4 cores and runs 1 task at once" in notes(*cores)
+    assert "cores" not in notes()
+    assert "cores" not in notes(*cores, "--set", "execution.processes=4")
+    assert "asks for" not in notes(*cores, "--set", "execution.member.cores=4")
+
+
 def test_that_there_is_no_job_script_of_local_workers(file):
     told = check(file, "--job-script")
     assert told.exit_code == 2
