@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from typing import Final
+
 from daflow.assemble.folder import RunFolder
 from daflow.assemble.member_jobs import job_pool
 from daflow.assemble.members_told import check_machine, cores_here
@@ -14,6 +18,8 @@ from daflow.execution.members_apart import MembersApart
 from daflow.execution.members_window import MembersWindow
 from daflow.execution.witnesses import Witness
 from daflow.ports import Pool
+
+COUNT_SECONDS: Final = 1.0
 
 
 def with_members(run: RunFolder, pool: Pool, crew: Crew, witness: Witness) -> Pool:
@@ -32,7 +38,19 @@ def with_members(run: RunFolder, pool: Pool, crew: Crew, witness: Witness) -> Po
     if execution.member == WorkerMember():
         return pool
     check_machine(execution)
-    return MembersWindow(pool, lambda: forecasts_at_once(execution, crew, pool.slots))
+    return MembersWindow(pool, _Counted(lambda: forecasts_at_once(execution, crew, pool.slots)))
+
+
+class _Counted:
+    """Counts anew at most once a second: where workers have to be asked, that is a message about each."""
+
+    def __init__(self, count: Callable[[], int]) -> None:
+        self._count, self._n, self._until = count, 0, 0.0
+
+    def __call__(self) -> int:
+        if time.monotonic() >= self._until:
+            self._n, self._until = self._count(), time.monotonic() + COUNT_SECONDS
+        return self._n
 
 
 def forecasts_at_once(execution: ExecutionSettings, crew: Crew, slots: int) -> int:
