@@ -13,6 +13,11 @@ from tests.slurm import start_slurm
 from tests.slurm.start_slurm import Slurm
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with those that wait for Slurm's clock, while others run beside them."""
+    items.sort(key=lambda item: item.path != Path(__file__).with_name("test_walltime.py"))
+
+
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[Slurm]:
     """Yield a Slurm that runs; ``sbatch`` and all the others speak to it while tests of this session last."""

@@ -6,10 +6,12 @@ import hashlib
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -89,9 +91,15 @@ def chunks(folder: Path) -> dict[str, str]:
 
 def reference(place: Path) -> dict[str, str]:
     """Return the chunks of the same run in this process, which nothing disturbs."""
-    workflow = made(place / "undisturbed", 0, QUICK)
-    run_inline(workflow, place / "undisturbed" / "run", seed=3)
-    return chunks(place / "undisturbed" / "run")
+    return dict(_undisturbed())
+
+
+@cache
+def _undisturbed() -> dict[str, str]:
+    with tempfile.TemporaryDirectory(prefix="daflow-test-") as folder:
+        place = Path(folder)
+        run_inline(made(place, 0, QUICK), place / "run", seed=3)
+        return chunks(place / "run")
 
 
 def calls(place: Path) -> tuple[Counter[str], Counter[str]]:

@@ -44,7 +44,7 @@ def test_that_a_killed_driver_s_jobs_are_cleared_by_the_next_which_goes_on(slurm
         until(lambda: not set(orphans) & set(standing(slurm, run)), driver)
         said = finished(driver)
     assert len(orphans) == 3
-    assert re.search(r"cleared \d .*job", said)
+    assert re.search(r"cleared \d jobs? \(.*\b(" + "|".join(orphans) + r")\b", said), said
     assert standing(slurm, run) == [another]  # called the same, but none of the run's
     slurm.say("scancel", another)
     assert_only_the_interrupted_ran_again(place, 2)
