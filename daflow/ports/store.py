@@ -80,9 +80,9 @@ class Store(Protocol):
     def together(self) -> AbstractContextManager[Store]:
         """Return a store whose writes of members, slices and predictions last when the context ends.
 
-        One wait for the disk instead of one a write. Until then nobody sees them, and an error in the context
-        takes back those that do not last yet; so their receipts come after it. Threads may share it. All
-        other writes last, as ever, when they return.
+        One wait for the disk instead of one a write. Until then nobody may count on them: some may be seen,
+        and an error in the context takes back those that do not last yet; so their receipts come after it.
+        Threads may share it. All other writes last, as ever, when they return.
         """
         ...
 
