@@ -77,7 +77,7 @@ class Deaths:
         """
         elapsed = time.monotonic() - since[1]
         begun = self._witness.begun(tasks)
-        outcomes = list(self._witness.word(tasks, begun))
+        outcomes = [self._placed(outcome, death) for outcome in self._witness.word(tasks, begun)]
         if begun is None and not outcomes:
             self._sent_again[tasks[0]] += 1
             if self._sent_again[tasks[0]] > MOST_SENT_AGAIN:
@@ -86,6 +86,13 @@ class Deaths:
             lost = self._lost(begun, death, round(elapsed, 6) if since[0] == begun else 0.0)
             outcomes.append(replace(lost, started=time.time() - elapsed))
         return outcomes
+
+    def _placed(self, outcome: Outcome, death: Death) -> Outcome:
+        """Return an outcome that says where it was: what hung was ended before it could."""
+        if outcome.host:
+            return outcome
+        started = outcome.started or time.time() - outcome.seconds
+        return replace(outcome, host=self._roster.host(death.address), started=started)
 
     def _lost(self, task: Task, death: Death, seconds: float) -> Outcome:
         # Nobody has to be asked about a worker that was let go.

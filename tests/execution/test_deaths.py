@@ -100,9 +100,16 @@ def test_that_a_member_that_always_outlasts_a_worker_takes_too_long():
 
 
 def test_that_word_that_was_left_counts_and_nothing_is_lost_beside_it():
-    done = Outcome(TASKS[1], Status.OK)
+    done = Outcome(TASKS[1], Status.OK, host="node7", started=9.0)
     assert ends(word=[done]) == [done]
     assert ends(begun=None, word=[done]) == [done]
+
+
+def test_that_what_hung_is_told_with_where_and_since_when_it_ran():
+    hung = Outcome(TASKS[1], Status.TIMED_OUT, seconds=30.0, reason="took longer")
+    (outcome,) = ends(word=[hung])
+    assert (outcome.status, outcome.host, outcome.reason) == (Status.TIMED_OUT, "node1", "took longer")
+    assert outcome.started == pytest.approx(time.time() - 30, abs=1)
 
 
 def test_that_nothing_is_lost_where_nothing_had_begun_until_that_has_happened_too_often(monkeypatch):

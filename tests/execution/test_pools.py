@@ -97,7 +97,7 @@ def test_that_one_task_a_slot_is_lost_with_its_worker_and_no_other(client):
 
 def test_that_word_left_by_a_killed_worker_counts(client):
     client.wait_for_workers(2, timeout=60)
-    word = Outcome(VICTIM, Status.FAILED, reason="it hung")
+    word = Outcome(VICTIM, Status.TIMED_OUT, host="node7", reason="it hung", started=9.0)
 
     class Told(Unwatched):
         def word(self, tasks, begun):
