@@ -21,6 +21,8 @@ BEFORE_ANALYSIS = frozenset({Phase.COORDINATES, Phase.TRUTH, Phase.PRIOR, Phase.
 
 LAID_DOWN = frozenset({"interrupted", "walltime"})
 """Kinds of stops that are nobody's fault."""
+OF_MEMBERS = frozenset({"too few members", "member failed"})
+"""Kinds of stops because of members that were given up."""
 GO_ON = "`daflow resume {}` goes on from here: nothing that was done is lost"
 
 
@@ -145,12 +147,11 @@ class Stop:
         errors = {"too few members": EnsembleError, "member failed": EnsembleError, "blocked": StoreError}
         if self.kind in LAID_DOWN:
             raise RunError(f"the run in {where} was laid down: {self.reason}", do=GO_ON.format(where))
-        do = (
-            f"mend the cause, then `daflow resume {where}` (--retry failed, or a member's number, tries "
-            "members again; --min-members goes on with fewer)"
-            if self.resumable
-            else "change what causes it in the workflow file and run that in a new folder"
-        )
+        do = "change what causes it in the workflow file and run that in a new folder"
+        if self.resumable:
+            do = f"mend the cause, then `daflow resume {where}`"
+            if self.kind in OF_MEMBERS:
+                do += " (--retry failed, or a number, tries members again; --min-members goes on with fewer)"
         raise errors.get(self.kind, RunError)(f"the run in {where} stopped: {self.reason}", do=do)
 
 
