@@ -22,6 +22,8 @@ from daflow.execution.witnesses import Witness
 
 NAME: Final = "daflow-member"
 """What members' jobs are called."""
+ONE_THREAD: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""What dask's nannies set for workers."""
 FIRST_IS_ONE: Final = frozenset({"lsf", "sge"})
 """The queues that count the elements of arrays from 1."""
 
@@ -68,7 +70,9 @@ def _script(folder: Path, member: JobMember, system: str, batch: Batch, avoided:
     array = len(batch.groups) > 1
     name = f"{batch.name}-{OUTPUT[system]}.txt" if array and system in OUTPUT else f"{batch.name}.txt"
     python = member.python or sys.executable
-    words = [python, "-m", "daflow.assemble.member_job", str(folder), str(batch.folder)]
+    # One thread, as workers have it: what the model itself starts is told how many it has.
+    words = ["env", *(f"{name}=1" for name in ONE_THREAD), python]
+    words += ["-m", "daflow.assemble.member_job", str(folder), str(batch.folder)]
     index = batch_system(system).index if array else "0"
     command = f'{shlex.join(words)} "{index}"'
     return job_script(system, _needs(member), str(folder_of_output(folder) / name), command, avoided)

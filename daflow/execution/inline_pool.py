@@ -79,6 +79,11 @@ class InlinePool:
     def avoid(self, host: str) -> None:
         """Take no notice: there is no other host."""
 
+    def recall(self) -> None:
+        """Take back everything: nothing begins before it is asked for."""
+        self._back += [task for tasks in self._waiting for task in tasks]
+        self._waiting.clear()
+
     def close(self) -> None:
         """Forget the tasks that were not carried out."""
         self._waiting.clear()

@@ -309,7 +309,8 @@ class JobPool:
         """End a task for good: its job is cancelled, wherever it stands."""
         out = self._job_of.get(task)
         if out is not None:
-            self._desk.cancel([out.element])
+            with suppress(PoolError):  # a job that runs on is a waste, and no more than that
+                self._desk.cancel([out.element])
             note = self._notes.get(out.element.id, Note())
             seconds = seconds_since(note.began) if note.began else 0.0
             self._home(Outcome(task, Status.CANCELLED, seconds, note.host, reason, note.began))
@@ -330,6 +331,20 @@ class JobPool:
     def avoid(self, host: str) -> None:
         """Let no job that is submitted from now on run on a host, where the queue has a word for that."""
         self._avoided.add(host)
+
+    def recall(self) -> None:
+        """Take back what waits, here or in the queue: jobs that have not begun are cancelled."""
+        self._notes = self._desk.notes(out.element for out in self._out.values())
+        waiting = [out for out in self._out.values() if out.element.id not in self._notes]
+        try:
+            self._desk.cancel(out.element for out in waiting)
+        except PoolError:
+            waiting = []  # they will be asked again: whoever recalls does so until all are home
+        held = [task for group in self._held for task in group]
+        self._held.clear()
+        for task in [*held, *(task for out in waiting for task in out.left)]:
+            self._back.append(task)
+            self._settle(task)
 
     def close(self) -> None:
         """Cancel what is in the queue, unless it is kept for the next driver."""

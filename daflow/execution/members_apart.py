@@ -83,6 +83,11 @@ class MembersApart:
         self._members.avoid(host)
         self._others.avoid(host)
 
+    def recall(self) -> None:
+        """Take back what is out and has not begun."""
+        self._members.recall()
+        self._others.recall()
+
     def close(self) -> None:
         """Let workers go, and jobs as they were asked for."""
         try:

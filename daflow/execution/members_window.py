@@ -122,6 +122,12 @@ class MembersWindow:
         """Send nothing more to a host, as long as there are others."""
         self._pool.avoid(host)
 
+    def recall(self) -> None:
+        """Take back what is held here, and at the workers what has not begun."""
+        self._back += [task for tasks, _ in self._held for task in tasks]
+        self._held.clear()
+        self._pool.recall()
+
     def close(self) -> None:
         """Let the workers go; what is held here is not begun."""
         self._held.clear()

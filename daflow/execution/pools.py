@@ -361,6 +361,11 @@ class DaskPool:
             self._crew.avoid(host)
             self._take_back(lambda group: self._roster.host(group.address) == host)
 
+    def recall(self) -> None:
+        """Take back what was not sent; what waits at a worker is short, and soon done."""
+        self._back += [task for _, tasks, _ in self._unsent for task in tasks]
+        self._unsent.clear()
+
     def close(self) -> None:
         """Let go of what is still out; the workers may finish it, which harms nothing."""
         # Where the scheduler is gone there is nothing left to let go of, and why it is gone has been said.

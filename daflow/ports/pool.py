@@ -81,6 +81,13 @@ class Pool(Protocol):
         """Send nothing more to a host, as long as there are others."""
         ...
 
+    def recall(self) -> None:
+        """Take back what is out and has not begun, as far as that is known: it is `sent_back`.
+
+        Law: what is under way is not touched.
+        """
+        ...
+
     def close(self) -> None:
         """Let the workers go; what they have not finished is left unfinished."""
         ...

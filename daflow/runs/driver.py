@@ -88,6 +88,8 @@ class Driver:
                 self._halting = self.halt()
                 if self._halting is not None and not (self._halting.drain and pool.n_out):
                     return self._lay_down(self._halting.stop)
+                if self._halting is not None:
+                    pool.recall()
                 pool.expect(self._agenda.n_waiting, self._agenda.phase)
                 self._fill(pool)
                 self._collect(pool)

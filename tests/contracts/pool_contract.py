@@ -142,6 +142,18 @@ class PoolContract:
             pool.submit(MANY[1:2])
             assert len(home(pool, 1)) == 1
 
+    def test_that_what_is_recalled_comes_home_once_done_or_as_it_went(self):
+        with self.pool() as pool:
+            for task in MANY:
+                pool.submit([task])
+            pool.recall()
+            done, back = [], []
+            while len(done) + len(back) < len(MANY):
+                done += [outcome.task for outcome in pool.wait(60)]
+                back += pool.sent_back()
+            assert sorted(task.index for task in done + back) == list(range(20))
+            assert pool.n_out == 0
+
     def test_that_what_is_out_when_a_pool_is_closed_does_not_come_home(self):
         with self.pool() as pool:
             pool.submit(MANY[:1])

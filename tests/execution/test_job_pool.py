@@ -244,6 +244,23 @@ def test_that_a_member_is_cut_by_cancelling_its_job(tmp_path):
         assert pool.n_out == 1
 
 
+def test_that_jobs_that_have_not_begun_are_recalled_and_others_go_on(tmp_path):
+    queue = FakeQueue(work, holds=True)
+    with pool_of(tmp_path, queue, at_once=3) as pool:
+        for task in (ONE, TWO, THREE):
+            pool.submit([task])
+        pool.wait(0.01)
+        pool.submit([MANY[9]])
+        queue.begin("1_1")
+        pool.recall()
+        assert pool.wait(0.01) == []
+        assert set(pool.sent_back()) == {ONE, THREE, MANY[9]}
+        assert set(queue.cancelled) == {"1_0", "1_2"}
+        assert pool.n_out == 1
+        queue.receipts += work([TWO])
+        assert home(pool, 1)[0].task == TWO
+
+
 def test_that_the_queue_is_asked_seldom_and_once_for_all(tmp_path, monkeypatch):
     monkeypatch.setattr(job_pool, "ASK_SECONDS", 1000.0)
     queue = FakeQueue(work, holds=True)
