@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import xarray as xr
@@ -102,7 +103,11 @@ class ObjectMedium:
     def keep(self, name: str, arrays: Arrays) -> None:
         """Put arrays as one object, ``.npz``. Memory: as much again."""
         file = io.BytesIO()
-        np.savez(file, allow_pickle=False, **arrays)
+        with ZipFile(file, "w") as parts:
+            for part, array in arrays.items():
+                # Not by np.savez, whose own parameters are names that no array can have.
+                with parts.open(f"{part}.npy", "w", force_zip64=True) as written:
+                    np.lib.format.write_array(written, np.asanyarray(array), allow_pickle=False)
         self._work.put(_kept(name), file.getvalue())
 
     def kept(self, name: str) -> Arrays | None:

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
 
@@ -127,6 +128,22 @@ def test_that_a_put_that_fails_lays_the_run_down_and_a_resume_ends_it(workflow, 
     front.kill()
     front.start(delay=0.01)  # and slow from now on
     assert_same_bits(finals(run_inline(workflow, place / "run", *on_s3(front.url, "refused"))), reference)
+
+
+def test_that_a_server_that_comes_back_in_time_goes_unnoticed(workflow, reference, front, place):
+    def away():
+        while len(front.asked) < 60:
+            time.sleep(0.01)
+        front.kill()
+        time.sleep(1.0)
+        front.start()
+
+    with ThreadPoolExecutor(1) as meanwhile:
+        gone = meanwhile.submit(away)
+        run = run_inline(workflow, place / "run", *on_s3(front.url, "away", retry=60))
+        gone.result()
+    assert_same_bits(finals(run), reference)
+    assert [fact["fact"] for fact in read_journal(place / "run" / "journal.jsonl")].count("stopped") == 1
 
 
 def test_that_a_slow_server_is_waited_for_and_one_that_takes_too_long_is_told(workflow, front, place):

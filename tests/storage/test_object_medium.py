@@ -133,8 +133,9 @@ def test_that_nothing_of_what_is_written_together_is_sent_after_an_error():
 def test_that_arrays_kept_again_take_the_place_of_those_before_in_one_object():
     with stored(SMALL) as store:
         for size in (3, 5):
-            store.write_arrays("step=0/factors", {"a": np.ones(size), "b": np.arange(size)})
+            store.write_arrays("step=0/factors", {"a": np.ones(size), "file": np.arange(size)})
         assert bits(store.read_arrays("step=0/factors")["a"]) == bits(np.ones(5))
+        assert store.read_arrays("step=0/factors")["file"].tolist() == [0, 1, 2, 3, 4]
         assert list(store._medium._work.names()) == ["kept/step=0/factors.npz"]
         store._medium._work.put("kept/step=0/factors.npz", b"PK nothing of the kind")
         with pytest.raises(StoreError, match=r"factors\.npz is not what was written"):
