@@ -22,6 +22,7 @@ from daflow.execution.batch_systems import batch_system
 from daflow.execution.job_desk import jobs_left
 from daflow.execution.registry import registered
 from daflow.runs.halting import Request, ask, unask
+from daflow.runs.journal import last_fact
 from daflow.runs.lease import Holder, Lease, read_holder
 
 POLL_SECONDS = 0.1
@@ -40,14 +41,16 @@ class Stopped:
     """A driver at work; the lease of one that died; nobody."""
     driver: str
     """Who that was."""
+    finished: bool
+    """Whether the run had come to its end: there is nothing to go on with."""
     killed: bool
     """Whether the driver had to be killed."""
-    seconds: float
-    """How long it took to lay the run down."""
     successors: tuple[str, ...]
     """Jobs that would have gone on with the run, and are cancelled."""
     cleared: Cleared
     """What a dead driver had left behind."""
+    seconds: float = 0.0
+    """How long it took to lay the run down."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON."""
@@ -82,7 +85,7 @@ def stop_run(run: RunFolder, tell: Tell, *, now: bool) -> Stopped:
         cleared = _clear_up(run, tell, now=now)
         found: Literal["stale", "nobody"] = "nobody" if holder is None else "stale"
         driver = "" if holder is None else holder.told()
-        return Stopped(found, driver, killed=False, seconds=0.0, successors=successors, cleared=cleared)
+        return Stopped(found, driver, _finished(run), killed=False, successors=successors, cleared=cleared)
     how = "now" if now else "once what is under way has come home"
     tell(f"{holder.told()}, since {holder.told_since()}: asked to lay the run down {how}")
     ask(run.folder, Request.to(holder, f"{getpass.getuser()}@{socket.gethostname()}", now=now))
@@ -99,7 +102,12 @@ def stop_run(run: RunFolder, tell: Tell, *, now: bool) -> Stopped:
     cleared = _clear_up(run, tell, now=now) if killed else Cleared()
     unask(run.folder)
     seconds = time.monotonic() - began
-    return Stopped("driven", holder.told(), killed, seconds, successors, cleared)
+    return Stopped("driven", holder.told(), _finished(run), killed, successors, cleared, seconds)
+
+
+def _finished(run: RunFolder) -> bool:
+    last = last_fact(run.journal) if run.journal.exists() else None
+    return last is not None and last.get("kind") == "finished"
 
 
 def _holds(run: RunFolder, holder: Holder) -> bool:

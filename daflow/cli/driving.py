@@ -177,11 +177,13 @@ def stop(
     if as_json:
         typer.echo(json.dumps(answer.to_json(), indent=1))
         return
-    if answer.found == "driven":
+    if answer.found != "driven":
+        typer.echo("nobody drives this run" + ("; it is finished" if answer.finished else ""))
+    elif answer.finished:
+        typer.echo("it came to its end before it heard of that: it is finished")
+    else:
         how = "it did not answer and was killed" if answer.killed else "laid down"
         typer.echo(f"{how}, {answer.seconds:.1f} s; `daflow resume {folder}` goes on with it")
-    else:
-        typer.echo("nobody drives this run")
     if answer.successors:
         typer.echo(f"cancelled what would have gone on with it: job {', '.join(answer.successors)}")
     if answer.cleared:

@@ -16,8 +16,9 @@ from daflow.config.member_jobs import JobMember
 from daflow.errors import LeaseError
 from daflow.execution.job_states import UNKNOWN, JobState
 from daflow.execution.registry import register
-from daflow.runs import halting
+from daflow.runs import facts, halting
 from daflow.runs.halting import asked
+from daflow.runs.journal import Journal
 from daflow.runs.lease import STALE_SECONDS, Holder, read_holder
 from daflow.storage.memory import MemoryStore
 from tests.contracts.toy_run import LAYOUT
@@ -43,7 +44,8 @@ with Lease(folder / "lease.json") as lease, Halting(folder, lease.holder) as hal
 @pytest.fixture
 def run(tmp_path):
     workflow = SimpleNamespace(execution=SimpleNamespace(member=None))
-    return SimpleNamespace(folder=tmp_path, lease=tmp_path / "lease.json", workflow=workflow)
+    lease, journal = tmp_path / "lease.json", tmp_path / "journal.jsonl"
+    return SimpleNamespace(folder=tmp_path, lease=lease, journal=journal, workflow=workflow)
 
 
 @pytest.fixture
@@ -140,6 +142,13 @@ def test_that_jobs_of_members_that_a_dead_driver_left_are_cancelled_unless_they_
     assert ("are cancelled" if cancelled else "`daflow resume` takes in") in told
     assert attempt.exists(), "it may still be written"
     assert answer.cleared.folders == 1
+
+
+@pytest.mark.parametrize("kind", ["finished", "walltime"])
+def test_that_a_run_that_came_to_its_end_before_is_told_apart(run, kind):
+    with Journal(run.journal) as journal:
+        journal.append(facts.stopped(kind, "because", resumable=kind != "finished"))
+    assert stopped(run)[0].finished == (kind == "finished")
 
 
 def write(run, holder):
