@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -83,6 +83,7 @@ class QueueCrew:
         self._n_stillborn = 0
         self._told = ""
         self._alone: float | None = None
+        self._submitting: float | None = None
         self._meanwhile = ThreadPoolExecutor(1, "daflow-queue")
         self._looking: Future[None] | None = None
 
@@ -117,6 +118,7 @@ class QueueCrew:
         target = self._target(len(left), now)
         spare = self._spare(left, target, now)
         self._tell(now, jobs)
+        self._submitting = self._submitting or now if self._n_submitting(jobs) else None
         self.change([job.name for job in (*over, *spare)], max(target, len(left) - len(spare)))
 
     def _ask(self, ids: Iterable[str | None]) -> None:
@@ -126,6 +128,10 @@ class QueueCrew:
         with suppress(PoolError):  # a queue that does not answer now may do so the next time
             self._states = self._system.states(asked)
             self._ends |= {job: state for job, state in self._states.items() if state.phase == "ended"}
+
+    def _n_submitting(self, jobs: Sized) -> int:
+        """Return how many jobs are asked for that the system has neither taken nor refused yet."""
+        return max(len(self._cluster.worker_spec) - len(jobs), 0)
 
     def _state(self, job: QueueJob) -> JobState:
         return self._states.get(job.id or "", UNKNOWN)
@@ -236,8 +242,8 @@ class QueueCrew:
 
     def awaited(self) -> str:
         """Return what is still to come, in words."""
-        absent = [job for job in self._book.standing() if job.id is not None and not job.workers]
-        states = [self._state(job) for job in absent]
+        jobs, now = self._book.standing(), time.monotonic()
+        states = [self._state(job) for job in jobs if job.id is not None and not job.workers]
         pending = [state for state in states if state.phase == "pending"]
         told = []
         if pending:
@@ -247,8 +253,12 @@ class QueueCrew:
         starting = sum(state.phase in {"running", "unknown"} for state in states)
         if starting:
             told.append(f"{_jobs(starting)} on the way, without a worker yet")
+        submitting = self._n_submitting(jobs)
+        # A command that hangs is not waited for without end.
+        if submitting and now - (self._submitting or now) < self._execution.patience:
+            told.append(f"{_jobs(submitting)} being submitted")
         if self._book.refusal:
-            left = max(0.0, AGAIN_SECONDS - (time.monotonic() - self._book.refused_last))
+            left = max(0.0, AGAIN_SECONDS - (now - self._book.refused_last))
             told.append(f"{self._book.refusal}; tried again in {left:.0f} s")
         return "; ".join(told)
 

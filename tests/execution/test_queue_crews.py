@@ -214,6 +214,17 @@ def test_that_a_refusal_is_told_and_tried_again_with_one_job_first(made, clock, 
     assert crew.awaited() == "1 job waits in the queue (Resources)"
 
 
+def test_that_a_system_that_takes_its_time_with_a_job_is_waited_for_but_not_for_ever(made, clock):
+    crew, queue = made(jobs=1, patience=1000.0)
+    queue.book.forget("job-1")
+    look(crew, clock)
+    assert crew.awaited() == "1 job being submitted"
+    look(crew, clock, 999)
+    assert crew.awaited() == "1 job being submitted"
+    look(crew, clock, 1)
+    assert crew.awaited() == ""
+
+
 def test_that_a_run_whose_workers_are_all_gone_says_what_it_waits_for(made, clock, caplog):
     crew, queue = made(jobs=1)
     look(crew, clock, 3600)
