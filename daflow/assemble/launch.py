@@ -19,7 +19,7 @@ from daflow.assemble.folder import RunFolder, write_resolved
 from daflow.assemble.member_jobs import members_at_work
 from daflow.assemble.members import with_members
 from daflow.assemble.ordered import ordered
-from daflow.assemble.orphans import Cleared, clear, clear_attempts, end_processes, marked
+from daflow.assemble.orphans import Cleared, clear, clear_attempts, end_processes, marked, strays_of
 from daflow.assemble.sessions import Session
 from daflow.assemble.worker import work
 from daflow.config.observations import FileObservations
@@ -106,7 +106,8 @@ def drive(
                 wishes = _Wishes(orders, pause, call, halting, lease.holder, lease.check, cleared)
                 return _drive(run, watch, wishes)
         finally:
-            # Its workers are gone now: what they were at has no receipt.
+            # Its workers are gone now: what they had started is nobody's, what they were at has no receipt.
+            end_processes(run.folder, strays_of)
             with suppress(DaflowError, OSError):
                 lease.check()
                 if not members_at_work(run):

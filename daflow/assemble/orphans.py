@@ -15,7 +15,7 @@ import re
 import shutil
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -135,12 +135,31 @@ def is_orphan(run: str, mark: str, job_end: str) -> bool:
     return not driver.alive()
 
 
-def end_processes(folder: Path) -> tuple[list[str], list[str]]:
-    """End the orphans of a run; return those that went, and those that did not."""
+def strays_of(folder: Path) -> list[psutil.Process]:
+    """Return the processes that came of this process's drive of a run and are nobody's child in it any more.
+
+    Whoever calls this has let its workers go: what is left is what they had started.
+    """
+    mark = mark_of(folder, Holder.this_process())
+    mine = {process.pid for process in psutil.Process().children(recursive=True)} | {os.getpid()}
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.pid not in mine and process.uids().real == os.getuid():
+                environment = process.environ()
+                if environment.get(MARK) == mark and environment.get(JOB_END, "-") == mark.split()[-1]:
+                    found.append(process)
+    return found
+
+
+def end_processes(
+    folder: Path, which: Callable[[Path], list[psutil.Process]] = orphans_of
+) -> tuple[list[str], list[str]]:
+    """End the orphans of a run, or its strays; return those that went, and those that did not."""
     gone: dict[int, str] = {}
     deadline = time.monotonic() + PATIENCE_SECONDS
     # One may start another while it is looked for.
-    while (found := orphans_of(folder)) and time.monotonic() < deadline:
+    while (found := which(folder)) and time.monotonic() < deadline:
         for process in found:
             with suppress(psutil.Error):
                 gone.setdefault(process.pid, f"{process.pid} {process.name()}")

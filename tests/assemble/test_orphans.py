@@ -3,7 +3,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psutil
 import pytest
@@ -18,11 +18,13 @@ from daflow.assemble.orphans import (
     clear_attempts,
     clear_scratch,
     end_jobs,
+    end_processes,
     is_orphan,
     mark_of,
     marked,
     name_of,
     orphans_of,
+    strays_of,
 )
 from daflow.errors import PoolError
 from daflow.execution.job_states import UNKNOWN, JobState
@@ -80,6 +82,43 @@ def test_that_a_process_is_ended_only_if_it_is_this_run_s_and_its_driver_is_gone
         for alive in (foreign, of_other, driven, in_a_job):
             assert alive.poll() is None
         assert not clear(ours)
+
+
+STARTS = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+print(child.pid, flush=True)
+if sys.argv[1] == "stay":
+    sys.stdin.read()
+"""
+
+
+def test_that_what_its_workers_leave_to_nobody_is_a_driver_s_stray_and_its_own_children_are_not(tmp_path):
+    both = []
+    try:
+        with marked(tmp_path):
+            for how in ("go", "stay"):
+                worker = subprocess.Popen(
+                    [sys.executable, "-c", STARTS, how],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+                both.append((worker, psutil.Process(int(worker.stdout.readline()))))
+        (gone, stray), (stays, child) = both
+        gone.wait()
+        assert [found.pid for found in strays_of(tmp_path)] == [stray.pid]
+        assert strays_of(tmp_path / "other") == []
+        assert orphans_of(tmp_path) == []
+        assert end_processes(tmp_path, strays_of) == ([f"{stray.pid} {child.name()}"], [])
+        assert not orphans._alive(stray)
+        assert orphans._alive(child)
+        assert stays.poll() is None
+    finally:
+        for worker, child in both:
+            worker.communicate()
+            with suppress(psutil.Error):
+                child.kill()
 
 
 marks = st.tuples(

@@ -19,6 +19,7 @@ import pytest
 import daflow
 from daflow.assemble import stopping
 from daflow.assemble.folder import open_folder
+from daflow.assemble.orphans import _alive
 from daflow.runs.journal import read_journal
 from daflow.runs.lease import read_holder
 from tests.end_to_end.small_run import (
@@ -184,7 +185,7 @@ def test_that_what_a_killed_driver_leaves_behind_is_cleared_and_nothing_else(ref
         resumed = command("resume", folder)
         assert resumed.returncode == 0, resumed.stderr
         assert "orphaned process" in resumed.stdout
-        until(lambda: not any(process.is_running() for process in left))
+        until(lambda: not any(_alive(process) for process in left))
         assert foreign.poll() is None
         assert list(attempts.glob("member=*")) == []
     finally:
