@@ -16,6 +16,7 @@ from daflow.errors import (
 )
 from daflow.execution import carry_out as carrying_out
 from daflow.execution.carry_out import TASKS, carry_out, carry_out_all
+from daflow.execution.lifetimes import term
 from daflow.names import Phase, Status
 from daflow.records import Task
 from daflow.storage.memory import MemoryStore
@@ -229,6 +230,13 @@ def test_that_members_that_take_long_are_handed_back_and_slices_are_not(run, mon
     assert outcome.task == GROUP[0]
     slices = [Task(Phase.COORDINATES, 0, index) for index in range(LAYOUT.n_slices)]
     assert [outcome.task for outcome in carry_out_all(bench, slices)] == slices
+
+
+@pytest.mark.parametrize(("left", "n_done"), [(6.0, 1), (1e6, len(GROUP))])
+def test_that_no_other_member_is_begun_once_the_worker_s_time_is_short(run, left, n_done):
+    bench = drawn(run)
+    with term(left, 60.0):
+        assert [outcome.task for outcome in carry_out_all(bench, GROUP)] == GROUP[:n_done]
 
 
 class Many(Model):
