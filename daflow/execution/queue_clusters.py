@@ -72,7 +72,8 @@ def made_cluster(execution: QueueExecution, site: Site, book: Book) -> JobQueueC
         raise PoolError(
             f"the {book.kind} cluster cannot be made",
             got=f"{type(error).__name__}: {error}",
-            do="see execution.interface, execution.logs and execution.options",
+            do="see execution.interface, execution.logs, execution.options; 'encryption: tls' needs the "
+            "package cryptography (pip install 'daflow[cluster]')",
         ) from error
     return cluster
 

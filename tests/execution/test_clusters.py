@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 import pytest
 from distributed import LocalCluster
 
+from daflow.config.clusters import SlurmExecution
 from daflow.config.execution import AddressExecution, LocalExecution
 from daflow.errors import PoolError
-from daflow.execution.clusters import RETURN_SECONDS, connect
+from daflow.execution.clusters import RETURN_SECONDS, connect, job_script_of
+from tests.execution.fake_commands import FakeCommands
 
 
 def test_that_workers_that_do_not_start_are_an_error_with_a_cure(tmp_path):
@@ -31,12 +34,27 @@ def test_that_a_scheduler_that_is_not_there_is_an_error_with_a_cure(tmp_path):
     assert "dask scheduler" in error.value.do
 
 
-def test_that_a_scheduler_that_was_lost_is_looked_for_longer_and_without_tracebacks(tmp_path):
+class Client:
+    """A client that keeps how patient it was asked to be."""
+
+    asked: ClassVar[list[int]] = []
+
+    def __init__(self, address, *, set_as_default, timeout):
+        self.asked.append(timeout)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+
+def test_that_a_scheduler_that_was_lost_is_looked_for_longer_and_without_tracebacks(tmp_path, monkeypatch):
+    monkeypatch.setattr(clusters, "Client", Client)
     logger = logging.getLogger("distributed.client")
-    with LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster:
-        before = logger.level
-        address = AddressExecution(address=cluster.scheduler.contact_address or cluster.scheduler_address)
-        with connect(address, tmp_path) as crew:
-            assert crew.client._timeout == RETURN_SECONDS
-            assert not logger.isEnabledFor(logging.ERROR)
-        assert logger.level == before
+    before = logger.level
+    with connect(AddressExecution(address="tcp://somewhere:8786"), tmp_path) as crew:
+        assert isinstance(crew.client, Client)
+        assert not logger.isEnabledFor(logging.ERROR)
+    assert logger.level == before
+    assert Client.asked == [clusters.ANSWER_SECONDS, clusters.RETURN_SECONDS]
