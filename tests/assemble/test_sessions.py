@@ -39,7 +39,7 @@ def test_that_a_driver_knows_its_job_and_its_end_and_tells_no_worker_that_it_is_
     }
     session = session_here(environment)
     assert (session.mode, session.job, session.system) == ("job", "17", "slurm")
-    assert 79 < session.ends - time.monotonic() <= 80
+    assert 70 < session.ends - time.monotonic() <= 80
     assert environment.keys() == {"DAFLOW_JOB_END", "SLURM_JOB_ID"}
     holder = session.holder()
     assert (holder.mode, holder.job, holder.system) == ("job", "17", "slurm")

@@ -269,7 +269,7 @@ def test_that_a_lock_of_a_dead_driver_that_stays_is_refused_in_the_end(locked, m
 def test_that_one_with_patience_waits_for_the_lease_of_another_host_to_be_stale(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "TRY_SECONDS", 0.05)
     path = tmp_path / "lease"
-    write(path, elsewhere(STALE_SECONDS - 0.2))
+    write(path, elsewhere(STALE_SECONDS - 1.0))
     with pytest.raises(LeaseError, match="another-host"), Lease(path):
         pass
     with Lease(path, patience=10.0):
