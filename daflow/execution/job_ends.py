@@ -41,7 +41,7 @@ def outcome_of(task: Task, job: str, state: JobState, seconds: float, words: str
         What it printed last.
     """
     where = f" on {state.host}" if state.host else ""
-    why = SAID.get(state.reason, "the queue does not know it any more")
+    why = SAID.get(state.reason, "the queue does not tell why")
     named = f" ({state.reason})" if state.reason else ""
     reason = f"its job {job} ended{where}{named}: {why}{words}"
     if state.reason == job_states.TIMEOUT:

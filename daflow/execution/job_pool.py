@@ -42,6 +42,8 @@ TRANSIENT: Final = re.compile(
 """What a queue says of troubles that pass: it is restarting, or holds as many jobs as it takes."""
 
 
+NEARLY: Final = 0.95
+"""The share of its walltime after which a job that ended for no known reason has used it up."""
 UNTOLD: Final = frozenset({FAILED, COMPLETED, ""})
 """Ends of which the queue does not tell the cause."""
 
@@ -261,9 +263,11 @@ class JobPool:
     def _lost(self, out: _Out, task: Task) -> Outcome:
         """Return how the task that was under way ended; jobs that fail before they begin stop the run."""
         note, state = self._notes.get(out.element.id), out.state
-        seconds = 0.0 if note is None else seconds_since(note.began)
-        if note is not None and state.reason in UNTOLD and seconds >= self._desk.seconds:
-            state = replace(state, reason=TIMEOUT)
+        seconds = 0.0
+        if note is not None:
+            seconds = max(seconds_since(note.began) - (time.monotonic() - (out.gone or 0.0)), 0.0)
+            if state.reason in UNTOLD and seconds >= self._desk.seconds * NEARLY:
+                state = replace(state, reason=TIMEOUT)
         words = self._desk.last_words(out.element) if state.reason in UNTOLD else ""
         outcome = outcome_of(task, out.element.id, state, seconds, words)
         if note is not None or state.reason not in UNTOLD:

@@ -9,7 +9,6 @@ from typing import Final
 
 from daflow.errors import PoolError
 from daflow.execution.job_states import (
-    CANCELLED,
     COMPLETED,
     FAILED,
     OUT_OF_MEMORY,
@@ -21,8 +20,10 @@ from daflow.execution.queue_commands import ask, in_lots
 
 WAITING: Final = frozenset("QHWTSM")
 RUNNING: Final = frozenset("REBU")
-SIGNALLED: Final = {271: CANCELLED, 143: CANCELLED, 265: FAILED, 137: FAILED}
-"""Exit statuses of 256 (or 128) and a signal: qdel sends SIGTERM."""
+BY_A_SIGNAL: Final = 128
+"""From this exit status on a signal ended the job: qdel, a limit, whoever; which, Torque does not tell."""
+WRONG_WORD: Final = re.compile("option|usage", re.IGNORECASE)
+"""What an older qstat says of words that it does not know."""
 KILLED_PRO: Final = {-29: TIMEOUT, -27: OUT_OF_MEMORY, -26: OUT_OF_MEMORY}
 """Why PBS Professional and OpenPBS ended a job."""
 
@@ -91,8 +92,8 @@ class Pbs:
     def _told(self, lot: Iterable[str]) -> str:
         try:
             return ask(["qstat", *self._history, "-f", *lot], some_gone=True)
-        except PoolError:
-            if not self._history:
+        except PoolError as error:
+            if not self._history or not WRONG_WORD.search(str(error.got)):
                 raise
             # Torque does not know -x: what has ended is told without it, for a while.
             self._history = []
@@ -129,4 +130,4 @@ def _reason(told: Mapping[str, str]) -> str:
         return COMPLETED
     if "walltime" in told.get("comment", "").lower():
         return TIMEOUT
-    return (SIGNALLED | KILLED_PRO).get(code, FAILED)
+    return "" if code >= BY_A_SIGNAL else KILLED_PRO.get(code, FAILED)

@@ -121,7 +121,7 @@ def test_that_pbs_tells_where_jobs_stand(fake):
     fake.say("qstat", PBS_SAYS, 153, "qstat: Unknown Job Id 22.head\n")
     ids = ["17[0].head", "17[1].head", "18.head", "19.head", "20.head", "21.head", "22.head"]
     states = batch_system("pbs").states(ids)
-    assert [states[job].reason for job in ids[:2]] == ["TIMEOUT", "CANCELLED"]
+    assert [states[job].reason for job in ids[:2]] == ["TIMEOUT", ""]
     assert states["17[0].head"].host.startswith("n1/0*4+")
     assert states["18.head"].phase == "pending"
     assert "ncpus" in states["18.head"].reason
@@ -129,6 +129,26 @@ def test_that_pbs_tells_where_jobs_stand(fake):
     assert states["20.head"] == JobState("running", host="n3/0")
     assert states["21.head"] == JobState("ended")
     assert states["22.head"] == UNKNOWN
+
+
+def test_that_an_older_qstat_is_asked_without_history_and_one_that_is_down_is_asked_again(fake):
+    system = batch_system("torque")
+    fake.say("qstat", "", 1, "cannot connect to server head (errno=111)\n")
+    with pytest.raises(PoolError, match="cannot connect"):
+        system.states(["17.head"])
+    fake.say("qstat", "", 2, "Unknown option: x\n")
+    with pytest.raises(PoolError, match="Unknown option"):
+        system.states(["17.head"])
+    assert fake.called == ["qstat -x -f 17.head"] * 2 + ["qstat -f 17.head"]
+
+
+def test_that_commands_that_do_not_tell_elements_apart_take_no_arrays(fake, script):
+    fake.say("qsub", "17\n")
+    fake.say("qdel", "")
+    with pytest.raises(PoolError, match="apart") as error:
+        batch_system("torque").submit(script, array=3)
+    assert "array: false" in error.value.do
+    assert fake.called == [f"qsub -t 0-2 {script}", "qdel 17"]
 
 
 LSF_SAYS = """17|1|DONE|n1|-

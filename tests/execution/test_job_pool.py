@@ -110,7 +110,7 @@ ENDS = [
     ("PREEMPTED", Status.LOST, True, "took its place"),
     ("FAILED", Status.LOST, False, "it failed"),
     ("COMPLETED", Status.LOST, False, "without a receipt"),
-    ("", Status.LOST, False, "does not know it"),
+    ("", Status.LOST, False, "does not tell why"),
 ]
 
 

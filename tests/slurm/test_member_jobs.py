@@ -17,8 +17,8 @@ from tests.slurm.queue_runs import chunks, finished, n_ended, until
 from tests.slurm.start_slurm import PLACES, Slurm
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
-MEMBERS = 6
-AT_ONCE = 3
+MEMBERS = 5
+AT_ONCE = 2
 WORKFLOW = f"""
 name: parallel
 seed: 5
@@ -149,7 +149,7 @@ def test_that_an_interrupted_driver_takes_its_jobs_along(slurm, place):
 def test_that_jobs_go_one_by_one_through_qsub(slurm, place):
     execution = jobs(system="torque", array="false", launcher="null", tasks=1)
     workflow, run = made(place, execution, 0.1), place / "run"
-    with start("run", workflow, "--run", run, "--set", "ensemble.size=3") as driver:
+    with start("run", workflow, "--run", run, "--set", "ensemble.size=2") as driver:
         finished(driver)
-    assert ends(run) == ["ok"] * 6
-    assert len([entry for entry in registered(run) if entry.system == "torque"]) == 6
+    assert ends(run) == ["ok"] * 4
+    assert len([entry for entry in registered(run) if entry.system == "torque"]) == 4
