@@ -17,8 +17,9 @@ from daflow.assemble.sessions import MARGIN, MODE, SYSTEM, left_to_drive
 from daflow.config.clusters import QueueExecution
 from daflow.config.execution import LocalExecution
 from daflow.config.schema import Workflow
-from daflow.errors import CombinationError, ConfigError, LeaseError
+from daflow.errors import CombinationError, ConfigError, DataError, LeaseError
 from daflow.execution.job_scripts import HEADS, JobNeeds, folder_of_output, job_script
+from daflow.runs.journal import last_fact
 from daflow.runs.lease import read_holder
 from daflow.storage.files import make_folder, write_durably
 
@@ -150,11 +151,19 @@ def submit(run: RunFolder, job: DriverJob) -> str:
 
     Raises
     ------
+    daflow.errors.DataError
+        The run is finished.
     daflow.errors.LeaseError
         The run is driven, or a job that is to drive it waits already.
     daflow.errors.PoolError
         The queue refuses.
     """
+    last = last_fact(run.journal) if run.journal.exists() else None
+    if last is not None and last.get("kind") == "finished":
+        raise DataError(
+            f"the run in {run.folder} is finished: there is nothing to drive",
+            do=f"`daflow report {run.folder}` writes a page about it; another --run makes another one",
+        )
     holder = read_holder(run.lease)
     waiting = waiting_drivers(run.folder)
     if waiting or (holder is not None and holder.alive()):

@@ -7,8 +7,10 @@ from daflow.assemble import chain, driver_jobs
 from daflow.assemble.driver_jobs import SYSTEMS, driver_job, script_of, submit
 from daflow.assemble.folder import RunFolder
 from daflow.config.load import load_workflow, starter_text
-from daflow.errors import CombinationError, ConfigError, LeaseError
+from daflow.errors import CombinationError, ConfigError, DataError, LeaseError
 from daflow.execution.job_states import JobState
+from daflow.runs import facts
+from daflow.runs.journal import Journal
 from daflow.runs.lease import Lease
 
 
@@ -113,6 +115,14 @@ def test_that_a_run_has_one_driver_waiting_for_it(run, monkeypatch, phase, refus
     else:
         assert submit(run, replace(job, chain=True)) == "2"
         assert "--chain" in (run.folder / "driver.sh").read_text()
+
+
+def test_that_a_finished_run_gets_no_driver(run, monkeypatch):
+    monkeypatch.setattr(driver_jobs, "submit_driver", lambda *_: pytest.fail("submitted"))
+    with Journal(run.journal) as journal:
+        journal.append(facts.stopped("finished", "all steps are done", resumable=False))
+    with pytest.raises(DataError, match="is finished"):
+        submit(run, driver_job(run.workflow))
 
 
 def test_that_a_run_that_is_driven_gets_no_other_driver(run, monkeypatch):
