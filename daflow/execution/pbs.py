@@ -66,7 +66,8 @@ class Pbs:
             ]
         if after is not None:
             argv += ["-W", f"depend=afterany:{after}"]
-        job = ask([*argv, str(script)]).strip()
+        # What a qsub puts into the present folder, whatever the script says, is to lie beside the script.
+        job = ask([*argv, str(script.absolute())], where=script.absolute().parent).strip()
         if not job:
             # The torque commands of Slurm tell on standard output what went wrong, and end with 0.
             raise PoolError("qsub gave no id", got="nothing", do="submit the script by hand to see why")

@@ -25,7 +25,9 @@ GONE: Final = re.compile(
 """What queues say of jobs that they do not know, or no more."""
 
 
-def ask(argv: Sequence[str], *, stdin: Path | None = None, some_gone: bool = False) -> str:
+def ask(
+    argv: Sequence[str], *, stdin: Path | None = None, some_gone: bool = False, where: Path | None = None
+) -> str:
     """Run a command of the queue and return what it says.
 
     Parameters
@@ -36,6 +38,8 @@ def ask(argv: Sequence[str], *, stdin: Path | None = None, some_gone: bool = Fal
         A file that is its standard input; ``None``: it has none.
     some_gone
         Whether its answer counts where it complains of nothing but jobs that it does not know.
+    where
+        The folder that it is called in; ``None``: the present one.
 
     Raises
     ------
@@ -47,6 +51,7 @@ def ask(argv: Sequence[str], *, stdin: Path | None = None, some_gone: bool = Fal
             answer = subprocess.run(
                 list(argv),
                 stdin=given,
+                cwd=where,
                 capture_output=True,
                 text=True,
                 errors="replace",
