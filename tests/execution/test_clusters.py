@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import ClassVar
 
 import pytest
-from distributed import LocalCluster
 
 from daflow.config.clusters import SlurmExecution
 from daflow.config.execution import AddressExecution, LocalExecution
 from daflow.errors import PoolError
-from daflow.execution.clusters import RETURN_SECONDS, connect, job_script_of
+from daflow.execution import clusters
+from daflow.execution.clusters import connect, job_script_of
 from tests.execution.fake_commands import FakeCommands
 
 
@@ -58,3 +59,25 @@ def test_that_a_scheduler_that_was_lost_is_looked_for_longer_and_without_traceba
         assert not logger.isEnabledFor(logging.ERROR)
     assert logger.level == before
     assert Client.asked == [clusters.ANSWER_SECONDS, clusters.RETURN_SECONDS]
+
+
+def test_that_a_network_that_is_not_there_is_told_before_a_job_is_submitted(tmp_path, monkeypatch):
+    commands = FakeCommands(tmp_path / "bin", monkeypatch)
+    commands.say("sbatch", "Submitted batch job 1")
+    execution = SlurmExecution(interface="nowhere0", walltime="00:10:00")
+    with (
+        pytest.raises(PoolError, match="the slurm cluster cannot be made") as error,
+        connect(execution, tmp_path),
+    ):
+        pass
+    assert "nowhere0" in error.value.got
+    assert "execution.interface" in error.value.do
+    assert commands.called == []
+
+
+def test_that_packages_that_are_not_there_are_told_with_how_to_get_them(tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "daflow.execution.queue_clusters", raising=False)
+    monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
+    with pytest.raises(PoolError, match="dask-jobqueue is not installed") as error:
+        job_script_of(SlurmExecution(walltime="00:10:00"), tmp_path)
+    assert "pip install" in error.value.do
