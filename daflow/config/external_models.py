@@ -259,8 +259,8 @@ class CommandSettings(Section):
     output: OutputSettings = Field(description="How the predictions are read.")
     keep: Keep = Field(
         default="failed",
-        description="Which members' directories stay: those that failed, all, none. Logs always stay: of what "
-        "the program prints the first and the last MiB.",
+        description="Which members' directories stay: those that failed, all, none. Logs always stay: of "
+        "what the program prints the first and the last MiB.",
     )
     observables: FunctionName | None = Field(
         default=None,

@@ -75,7 +75,7 @@ def gone(pid):
 
 
 def appears(path):
-    for _ in range(500):
+    for _ in range(3000):
         if path.is_file() and path.read_text().strip():
             return path.read_text().split()
         time.sleep(0.02)

@@ -57,7 +57,7 @@ def with_daemon(script, given, **more):
 
 
 def pid_in(path):
-    for _ in range(1000):
+    for _ in range(6000):
         if path.is_file() and (text := path.read_text().strip()):
             return int(text)
         time.sleep(0.01)
