@@ -58,6 +58,12 @@ class _Group:
     """The task that has been under way since then; ``None``: the group may still wait behind another."""
 
 
+def _unreachable(got: str) -> PoolError:
+    return PoolError(
+        "the dask scheduler cannot be reached", got=got, do="start it again, then `daflow resume` the run"
+    )
+
+
 class DaskPool:
     """Sends tasks to the workers of a dask scheduler, a few bytes each way.
 
@@ -120,6 +126,8 @@ class DaskPool:
     def _look_around(self) -> None:
         """Take in who is there, once a second or so, and see that it goes on."""
         now = time.monotonic()
+        if self._has_given_up():
+            raise _unreachable("the connection was lost, and it did not come back")
         if now - self._looked < (LOOK_SECONDS if self._roster.slots else HURRY_SECONDS):
             return
         self._looked = now
@@ -142,15 +150,14 @@ class DaskPool:
         try:
             threads: Mapping[str, int] = self._client.nthreads()
         except (OSError, TimeoutError) as error:
-            gone = self._client.status == "closed"
-            if gone or time.monotonic() - self._reached > PATIENCE_SECONDS:
-                raise PoolError(
-                    "the dask scheduler cannot be reached",
-                    got=str(error),
-                    do="start it again, then `daflow resume` the run",
-                ) from error
+            if self._has_given_up() or time.monotonic() - self._reached > PATIENCE_SECONDS:
+                raise _unreachable(str(error)) from error
             return None
         return threads
+
+    def _has_given_up(self) -> bool:
+        """Say whether the client looks no longer for a scheduler that it has lost."""
+        return self._client.status in {"closing", "closed"}
 
     def _see_that_it_leads_somewhere(self, now: float) -> None:
         if not self._out:
@@ -276,7 +283,7 @@ class DaskPool:
             # It was done, but its worker died before its outcome was fetched; or the scheduler was lost.
             words, lost = f"its outcome did not come home: {error!r}", group.future.status == "cancelled"
             death = Death(group.address, words, expected=lost)
-            if lost:
+            if lost and not self._has_given_up():
                 self._client.subscribe_topic(self._topic, self._hear)
         if not death.expected:
             self._roster.died(group.address)

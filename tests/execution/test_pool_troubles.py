@@ -352,3 +352,14 @@ def test_that_a_node_put_aside_gets_nothing_more_and_what_waits_there_comes_back
         assert {outcome.host for outcome in done} == {"node1", "node2"} - {bad}
         assert pool.n_out == 1
         assert pool.slots == 1
+
+
+def test_that_a_scheduler_that_stays_away_lays_the_run_down_whatever_is_out(crew, workers, tmp_path):
+    workers.start()
+    with pool_of(crew, tmp_path) as pool:
+        pool.submit([STRAGGLER, AFTER])
+        until_long_runs(pool, tmp_path)
+        pool.submit([AFTER])
+        crew.client.close()
+        with pytest.raises(PoolError, match="the dask scheduler cannot be reached"):
+            until_refused(pool)
