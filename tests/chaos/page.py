@@ -1,6 +1,7 @@
 """The page of a torment: what was done how often, and how the runs answered, from the JSON that it keeps.
 
-``python -m tests.chaos.page build/chaos.json`` writes the tables into README.md beside this module.
+``python -m tests.chaos.page build/chaos.json`` writes the tables into README.md beside this module; more
+files are told as one.
 """
 
 from __future__ import annotations
@@ -107,10 +108,10 @@ def written(told: dict[str, Any]) -> str:
     hours = sum(r["seconds"] for r in told["rounds"]) / 3600
     problem = told["problem"]
     n_faults = sum(len(r["faults"]) for r in told["rounds"])
-    size, steps = problem["size"], problem["steps"]
+    size, steps, seed = problem["size"], problem["steps"], told["seed"]
     first = (
         f"{len(deeds)} acts on {len(told['rounds'])} runs of {size} members and {steps} updates in "
-        f"{hours:.2f} h, seed {told['seed']}: {n_faults} faults (lost or done twice, other bits, receipts "
+        f"{hours:.2f} h, seed {seed}: {n_faults} faults (lost or done twice, other bits, receipts "
         "changed, processes or scratch left behind, stops for no reason)."
     )
     lines = [
@@ -127,9 +128,23 @@ def written(told: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def joined(sittings: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return several sittings as one."""
+    whole: dict[str, Any] = {"rounds": [], "deeds": [], "problem": {}}
+    for sitting in sittings:
+        shift = len(whole["rounds"])
+        whole["rounds"] += [r | {"number": r["number"] + shift} for r in sitting["rounds"]]
+        whole["deeds"] += [d | {"round": d["round"] + shift} for d in sitting["deeds"]]
+    for name in ("size", "steps"):
+        whole["problem"][name] = " and ".join(
+            dict.fromkeys(str(sitting["problem"][name]) for sitting in sittings)
+        )
+    return whole | {"seed": " and ".join(str(sitting["seed"]) for sitting in sittings)}
+
+
 def main(words: list[str]) -> int:
     """Write the tables of a torment into the page."""
-    told = json.loads(Path(words[0]).read_text())
+    told = joined([json.loads(Path(word).read_text()) for word in words])
     before, _, rest = PAGE.read_text().partition(BEGIN)
     PAGE.write_text(before + BEGIN + written(told) + END + rest.partition(END)[2])
     return 0

@@ -37,6 +37,8 @@ STUCK_SECONDS = 420
 """A run in which nothing comes home for so long, and nobody disturbs it, does not go on."""
 LATE_SECONDS = 40
 """After so long the next act does not wait for the run to get on any more."""
+AFTER_SECONDS = 90
+"""What comes home later is no answer to an act: acts are over, and the run goes on to its end."""
 SPACE = "free space", "make room", "room there"
 
 
@@ -194,6 +196,8 @@ class Torment:
         if not self.deeds:
             return
         deed = self.deeds[-1]
+        if now - self._began - deed.second > AFTER_SECONDS:
+            return
         if status != "ok":
             deed.bad[status] = deed.bad.get(status, 0) + 1
             deed.reasons += [" ".join(fact["reason"].split())[:160]] if len(deed.reasons) < 4 else []
