@@ -31,7 +31,7 @@ from daflow.report import (
     StepSpread,
 )
 from daflow.runs.decide import Plan
-from daflow.runs.ends import EndGroup, ends_of, told_hosts, told_messages
+from daflow.runs.ends import EndGroup, ends_of, listed, told_hosts, told_messages
 from daflow.runs.facts import Progress
 from daflow.runs.journal import read_journal
 from daflow.runs.status import RunStatus
@@ -87,6 +87,9 @@ def _notes(plan: Plan, progress: Progress, status: RunStatus) -> Iterator[str]:
     if left_behind:
         numbers = ", ".join(map(str, left_behind))
         yield f"Members left behind, by the policy of the workflow: {numbers}. All pictures show the others."
+    dropped = {member for members in progress.dropped.values() for member in members} & set(left_behind)
+    if dropped:
+        yield f"Of these, the operator dropped {listed(dropped)}."
 
 
 def _members_now(plan: Plan, progress: Progress) -> tuple[int, ...]:

@@ -263,6 +263,7 @@ def test_that_an_operator_may_drop_members_and_go_on_with_fewer(place):
     assert went_on.returncode == 0, went_on.stderr
     status = json.loads(told("status", folder, "--json"))
     assert (status["state"], status["members"]) == ("finished", 8)
+    assert "Of these, the operator dropped 3, 7." in (folder / "report.html").read_text()
     ends = {end["status"]: end["members"] for end in status["ends"]}
     assert ends == {"failed": [0, 5], "cancelled": [3, 7]}
     # Only the forecast at hand was open: it can be neither tried again nor dropped from what is closed.

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -95,6 +97,13 @@ def test_that_a_new_session_forgives_what_was_lost_and_forgives_failures_only_wh
     ):
         failures = fold([*ends, *opened]).failures[Phase.FORECAST, 0]
         assert {index: len(outcomes) for index, outcomes in failures.items()} == expected
+
+
+@given(ORDERS)
+def test_that_orders_come_back_from_the_fact_that_they_are_kept_in(orders):
+    fact = json.loads(json.dumps(facts.opened({"host": "h"}, orders=orders, at=(Phase.PRIOR, 0))))
+    assert Orders.from_json(fact) == orders
+    assert bool(orders) == (len(fact) > 3)
 
 
 def test_that_ends_and_members_that_are_named_get_new_attempts_and_no_others():
