@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 
 from distributed import Worker, get_worker
@@ -71,15 +72,19 @@ def _answer(worker: Worker, work: Work, topic: str, tasks: Sequence[Task], secon
 
 
 def leave(worker: Worker) -> None:
-    """Let a worker go, and its nanny with it, so that its job ends and another one can begin."""
+    """Let a worker go once it is idle, and its nanny with it, so that its job ends and another can begin."""
     with _one_at_a_time:
         leaves, _process.leaves = _process.leaves, True
     if not leaves:
         worker.loop.add_callback(worker.loop.call_later, LEAVES_AFTER, _close, worker)
 
 
-async def _close(worker: Worker) -> None:
-    await worker.close_gracefully(reason="too little time is left for another task")
+def _close(worker: Worker) -> None:
+    if worker.state.executing or worker.state.ready:  # what its other threads have begun does fit
+        worker.loop.call_later(LEAVES_AFTER, _close, worker)
+    else:
+        closing = partial(worker.close_gracefully, reason="too little time is left for another task")
+        worker.loop.add_callback(closing)
 
 
 def not_among(tasks: Sequence[Task], outcomes: Sequence[Outcome]) -> list[Task]:

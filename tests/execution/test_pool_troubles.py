@@ -363,3 +363,19 @@ def test_that_a_scheduler_that_stays_away_lays_the_run_down_whatever_is_out(crew
         crew.client.close()
         with pytest.raises(PoolError, match="the dask scheduler cannot be reached"):
             until_refused(pool)
+
+
+def test_that_a_worker_that_refuses_stays_until_what_it_has_begun_is_done(crew, workers, tmp_path):
+    job = workers.start(60, "--nthreads", "2")
+    with pool_of(crew, tmp_path) as pool:
+        pool.submit([STRAGGLER])
+        until_long_runs(pool, tmp_path)
+        pool.submit(SHORT, 1000.0)
+        deadline = time.monotonic() + SOON
+        while not (back := pool.sent_back()) and time.monotonic() < deadline:
+            assert pool.wait(0.2) == []
+        assert back == SHORT
+        time.sleep(3)
+        assert pool.wait(0.2) == []
+        assert job.poll() is None
+        assert pool.n_out == 1
