@@ -81,7 +81,7 @@ def test_that_a_run_goes_from_job_to_job_until_it_is_done(slurm, place):
 
 def test_that_a_driver_that_is_cancelled_is_followed_and_one_that_is_stopped_is_not(slurm, place):
     workflow, run = gated(place), place / "stopped"
-    first = submitted(workflow, run)
+    first = submitted(workflow, run, "--walltime", "00:10:00")  # it is there when it is cancelled
     until(lambda: calls(place)[0], seconds=180)
     assert f"job {first} of slurm, process " in daflow.open_run(run).status().driver
     slurm.say("scancel", first)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import yaml
 
 from tests.slurm.queue_runs import (
+    QUICK,
     assert_only_the_interrupted_ran_again,
     both_of,
     chunks,
@@ -18,7 +22,9 @@ from tests.slurm.queue_runs import (
     standing,
     until,
 )
+from tests.slurm.start_slurm import PARTITION
 
+DEPLOY = Path(__file__).parents[2] / "deploy"
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
 
@@ -32,11 +38,21 @@ def test_that_a_run_on_two_jobs_has_the_bits_of_a_local_one(slurm, place):
     assert chunks(run) == reference(place)
 
 
+def of_this_site(place: Path) -> Path:
+    """Return the profile that is shipped for Slurm, with what is marked in it changed to this site."""
+    profile = yaml.safe_load((DEPLOY / "slurm" / "profile.yaml").read_text())
+    here = {"jobs": 2, "queue": PARTITION, "interface": "lo", "prologue": []}
+    small = {"cores": 2, "memory": "2GB", "processes": 2, "group": 1}
+    profile["execution"] |= here | small
+    path = place / "site.yaml"
+    path.write_text(yaml.safe_dump(profile))
+    return path
+
+
 def test_that_a_cancelled_job_is_replaced_where_no_node_is_drained(slurm, place):
-    """Jobs of two workers: none of their places stays empty."""
-    workflow = made(place, 0.4, on_slurm(jobs=2, processes=2, cores=2, memory="2GB"))
-    run = place / "cancelled"
-    with driven(workflow, run) as driver:
+    """Jobs of two workers, by the profile in deploy/: none of their places stays empty."""
+    workflow, run, profile = made(place, 0.4, QUICK), place / "cancelled", of_this_site(place)
+    with driven(workflow, run, "--profile", str(profile)) as driver:
         jobs = both_of(slurm, run, driver)
         until(lambda: n_ended(run) > 4, driver)
         cancelled, node = next(iter(jobs.items()))
