@@ -19,7 +19,15 @@ from daflow.assemble.folder import RunFolder, write_resolved
 from daflow.assemble.member_jobs import members_at_work
 from daflow.assemble.members import with_members
 from daflow.assemble.ordered import ordered
-from daflow.assemble.orphans import Cleared, clear, clear_attempts, end_processes, marked, strays_of
+from daflow.assemble.orphans import (
+    Cleared,
+    clear,
+    clear_attempts,
+    end_processes,
+    marked,
+    strays_of,
+    workers_live_on,
+)
 from daflow.assemble.sessions import Session
 from daflow.assemble.worker import work
 from daflow.config.observations import FileObservations
@@ -110,8 +118,14 @@ def drive(
             end_processes(run.folder, strays_of)
             with suppress(DaflowError, OSError):
                 lease.check()
-                if not members_at_work(run):
+                going = workers_live_on(run.workflow.execution) and not _is_finished(run.journal)
+                if not (going or members_at_work(run)):
                     clear_attempts(run.folder, store_for(run))
+
+
+def _is_finished(journal: Path) -> bool:
+    last = last_fact(journal)
+    return last is not None and last["fact"] == "stopped" and last["kind"] == "finished"
 
 
 @dataclass(frozen=True)
@@ -140,7 +154,8 @@ def _drive(run: RunFolder, watch: Watch, wishes: _Wishes) -> Stop:
         store = _made_ready(run, store_for(run))
     else:
         store = _ready_store(run)
-        wishes = replace(wishes, cleared=wishes.cleared.and_folders(clear_attempts(run.folder, store)))
+        if not workers_live_on(run.workflow.execution):
+            wishes = replace(wishes, cleared=wishes.cleared.and_folders(clear_attempts(run.folder, store)))
     with Journal(run.journal, end, wishes.check) as journal, _stop_noted(journal, wishes.halting) as noted:
         fact = facts.opened(_who(run, wishes), orders=wishes.orders, at=at)
         journal.append(fact)
@@ -253,8 +268,7 @@ def called_for(run: RunFolder) -> Iterator[Callable[[], Crew]]:
 def _much_to_read(journal: Path) -> bool:
     if not journal.exists() or journal.stat().st_size < LONG_JOURNAL:
         return False
-    last = last_fact(journal)
-    return last is None or last["fact"] != "stopped" or last["kind"] != "finished"
+    return not _is_finished(journal)
 
 
 @contextmanager

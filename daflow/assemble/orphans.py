@@ -23,6 +23,7 @@ from typing import Any, Final
 
 import psutil
 
+from daflow.config.execution import AddressExecution, ExecutionSettings
 from daflow.errors import PoolError
 from daflow.execution.batch_systems import batch_system
 from daflow.execution.registry import registered
@@ -216,6 +217,14 @@ def clear_attempts(folder: Path, store: Store) -> int:
                 shutil.rmtree(path, ignore_errors=True)
                 n_cleared += not path.exists()
     return n_cleared
+
+
+def workers_live_on(execution: ExecutionSettings) -> bool:
+    """Say whether workers go on when their driver has ended: those of a scheduler that it did not start do.
+
+    What they are at must not be cleared away: its end would count against the member.
+    """
+    return isinstance(execution, AddressExecution)
 
 
 def _ended(store: Store, step: int, wanted: frozenset[tuple[int, int]]) -> Iterator[tuple[int, int]]:

@@ -15,7 +15,7 @@ import psutil
 
 from daflow.assemble.branching import store_for
 from daflow.assemble.folder import RunFolder
-from daflow.assemble.orphans import Cleared, clear, clear_attempts
+from daflow.assemble.orphans import Cleared, clear, clear_attempts, workers_live_on
 from daflow.config.member_jobs import JobMember
 from daflow.errors import DaflowError, LeaseError, PoolError
 from daflow.execution.batch_systems import batch_system
@@ -165,7 +165,7 @@ def _clear_up(run: RunFolder, tell: Tell, *, now: bool) -> Cleared:
                 tell(f"jobs of members could not be looked for: {error.what}")
                 return cleared
             with suppress(DaflowError, OSError):
-                if not at_work:
+                if not (at_work or workers_live_on(run.workflow.execution)):
                     cleared = cleared.and_folders(clear_attempts(run.folder, store_for(run)))
             return cleared
     except LeaseError:

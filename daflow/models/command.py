@@ -119,6 +119,8 @@ class Command:
             check_ending(ending, settings.command[0], settings.success_codes, settings.timeout, given.log_dir)
             return self._read(given.work_dir, given.log_dir, given.observations)
         except MemberError as problem:
+            if not given.work_dir.is_dir():
+                raise MemberLost(f"its directory was removed while it ran; {problem.what}") from problem
             _blame_a_full_disk(given.work_dir, problem)
             raise
 

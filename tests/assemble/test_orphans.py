@@ -26,6 +26,7 @@ from daflow.assemble.orphans import (
     orphans_of,
     strays_of,
 )
+from daflow.config.execution import AddressExecution, LocalExecution
 from daflow.errors import PoolError
 from daflow.execution.job_states import UNKNOWN, JobState
 from daflow.execution.registry import register
@@ -241,3 +242,8 @@ TOLD = (
 def test_that_what_was_cleared_is_told_in_a_line(cleared, told):
     assert cleared.told() == told
     assert bool(cleared) == bool(told)
+
+
+def test_that_workers_of_a_scheduler_that_a_driver_did_not_start_live_on_without_it():
+    assert orphans.workers_live_on(AddressExecution(address="tcp://somewhere:8786"))
+    assert not orphans.workers_live_on(LocalExecution())

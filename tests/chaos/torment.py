@@ -350,7 +350,7 @@ def main(words: list[str]) -> int:
     place = Path(tempfile.mkdtemp(prefix="daflow-chaos-"))
     disk_bytes = 600 << 20
     stage = Stage(
-        Problem(given.size, given.steps, 0.5, given.seed, 20_000, 2 * disk_bytes), place, disk_bytes
+        Problem(given.size, given.steps, 0.5, given.seed, 20_000, 2 * disk_bytes), place, disk_bytes, keeps_ruins=True
     )
     LOG.info("the undisturbed run, in %s", place)
     stage.prepare()

@@ -164,6 +164,13 @@ def test_that_orphans_that_have_ended_do_not_pile_up_while_the_program_runs(give
     assert int((given.work_dir / "ended").read_text()) <= 2
 
 
+@pytest.mark.parametrize("script", ["rm -r $PWD; exit 3", "rm -r $PWD"])
+def test_that_a_member_whose_directory_is_removed_while_it_runs_is_lost_and_not_failed(given, script):
+    # As when a run is resumed by other workers and finished while an earlier one's are still at work.
+    with pytest.raises(MemberLost, match="its directory was removed while it ran"):
+        shell(script).forecast(given)
+
+
 def launcher_of(given):
     pid = pid_in(given.work_dir / "pid")
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
