@@ -118,10 +118,11 @@ class Command:
         try:
             check_ending(ending, settings.command[0], settings.success_codes, settings.timeout, given.log_dir)
             return self._read(given.work_dir, given.log_dir, given.observations)
-        except MemberError as problem:
+        except (MemberError, FileNotFoundError) as problem:
             if not given.work_dir.is_dir():
-                raise MemberLost(f"its directory was removed while it ran; {problem.what}") from problem
-            _blame_a_full_disk(given.work_dir, problem)
+                raise MemberLost("its directory was removed while it ran", got=problem) from problem
+            if isinstance(problem, MemberError):
+                _blame_a_full_disk(given.work_dir, problem)
             raise
 
 

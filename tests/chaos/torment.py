@@ -349,9 +349,8 @@ def main(words: list[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     place = Path(tempfile.mkdtemp(prefix="daflow-chaos-"))
     disk_bytes = 600 << 20
-    stage = Stage(
-        Problem(given.size, given.steps, 0.5, given.seed, 20_000, 2 * disk_bytes), place, disk_bytes, keeps_ruins=True
-    )
+    problem = Problem(given.size, given.steps, 0.5, given.seed, 20_000, 2 * disk_bytes)
+    stage = Stage(problem, place, disk_bytes, keeps_ruins=True)
     LOG.info("the undisturbed run, in %s", place)
     stage.prepare()
     dice, end = Random(given.seed), time.monotonic() + 60 * given.minutes
