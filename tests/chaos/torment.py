@@ -344,6 +344,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--size", type=int, default=250, help="members of a run")
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--round-minutes", type=float, default=6.0, help="after so long a run is left alone")
+    parser.add_argument("--kinds", default="local,address", help="whose workers, in turn")
     parser.add_argument("--keep", type=Path, default=Path("build/chaos.json"))
     given = parser.parse_args(words)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -358,7 +359,8 @@ def main(words: list[str]) -> int:
     given.keep.parent.mkdir(parents=True, exist_ok=True)
     # The last one needs its time to end as well.
     while time.monotonic() < end - 60 * given.round_minutes:
-        kind = ("local", "address")[len(torments) % 2]
+        kinds = given.kinds.split(",")
+        kind = kinds[len(torments) % len(kinds)]
         until = min(end - 60, time.monotonic() + 60 * given.round_minutes)
         torments.append(stage.play(len(torments), kind, dice, until))
         given.keep.write_text(json.dumps(told_of(given.seed, stage.problem, torments), indent=1))
