@@ -8,13 +8,12 @@ from contextlib import contextmanager, suppress
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-import dask_jobqueue
-from dask_jobqueue.core import JobQueueCluster
 from distributed import Client, Scheduler, SchedulerPlugin
 
 from daflow.config.clusters import QueueExecution
 from daflow.errors import PoolError
 from daflow.execution.batch_systems import BatchSystem, batch_system
+from daflow.execution.jobqueue import JobQueueCluster, dask_jobqueue
 from daflow.execution.queue_crews import MOST_AT_ONCE, QueueCrew
 from daflow.execution.queue_jobs import Book, cluster_class
 from daflow.execution.queue_scripts import Site, keywords

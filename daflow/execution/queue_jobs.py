@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from dask_jobqueue.core import Job, JobQueueCluster
 from distributed.deploy.spec import ProcessInterface
 
 from daflow.errors import StoreError
+from daflow.execution.jobqueue import Job, JobQueueCluster
 from daflow.execution.queue_commands import outside_of_jobs
 from daflow.execution.queue_scripts import avoiding
 from daflow.execution.registry import register

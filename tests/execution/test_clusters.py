@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import signal
+import subprocess
 import sys
 from typing import ClassVar
 
@@ -61,6 +63,32 @@ def test_that_a_scheduler_that_was_lost_is_looked_for_longer_and_without_traceba
     assert Client.asked == [clusters.ANSWER_SECONDS, clusters.RETURN_SECONDS]
 
 
+IMPORTED = """
+import signal, sys, threading
+before = signal.getsignal(signal.SIGINT)
+def load():
+    import daflow.execution.queue_clusters
+thread = threading.Thread(target=load)
+if sys.argv[1] == "thread":
+    thread.start(); thread.join()
+else:
+    load()
+assert "daflow.execution.queue_clusters" in sys.modules
+assert signal.getsignal(signal.SIGINT) is before
+signal.raise_signal(signal.SIGINT)
+"""
+
+
+@pytest.mark.parametrize("where", ["thread", "main"])
+def test_that_ctrl_c_means_what_it_did_once_dask_jobqueue_is_imported(where):
+    ended = subprocess.run(
+        [sys.executable, "-c", IMPORTED, where], capture_output=True, text=True, check=False
+    )
+    assert "KeyboardInterrupt" in ended.stderr
+    assert "Error" not in ended.stderr
+    assert ended.returncode == -signal.SIGINT
+
+
 def test_that_a_network_that_is_not_there_is_told_before_a_job_is_submitted(tmp_path, monkeypatch):
     commands = FakeCommands(tmp_path / "bin", monkeypatch)
     commands.say("sbatch", "Submitted batch job 1")
@@ -77,7 +105,7 @@ def test_that_a_network_that_is_not_there_is_told_before_a_job_is_submitted(tmp_
 
 def test_that_packages_that_are_not_there_are_told_with_how_to_get_them(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "daflow.execution.queue_clusters", raising=False)
-    monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
+    monkeypatch.setitem(sys.modules, "daflow.execution.jobqueue", None)
     with pytest.raises(PoolError, match="dask-jobqueue is not installed") as error:
         job_script_of(SlurmExecution(walltime="00:10:00"), tmp_path)
     assert "pip install" in error.value.do
