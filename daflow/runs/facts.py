@@ -90,7 +90,7 @@ class Progress:
     failures: dict[Stage, dict[int, list[Outcome]]] = field(default_factory=dict)
     """Stage -> member or slice -> the attempts that count against its retries."""
     attempts: dict[Stage, dict[int, int]] = field(default_factory=dict)
-    """Stage -> member or slice -> how many attempts ended, whatever they were."""
+    """Stage -> member or slice -> how many attempts ended, if more than a first one that went well."""
     survivors: dict[Stage, tuple[int, ...]] = field(default_factory=dict)
     """Closed stage -> the members that go on."""
     bad_ends: list[Outcome] = field(default_factory=list)
@@ -110,6 +110,8 @@ class Progress:
     avoided: dict[str, Avoided] = field(default_factory=dict)
     """Host -> why the present driver sends nothing there any more."""
     seen: set[Task] = field(default_factory=set)
+    """The attempts that ended, where they are more than a first one that went well: nearly all tasks are that
+    and no more, and of a hundred thousand of them nothing is kept but that they are done."""
 
     def take(self, fact: Fact) -> None:
         """Fold one fact in; one that was seen before changes nothing."""
@@ -134,18 +136,27 @@ class Progress:
         return self._knows(outcome.task, outcome.status)
 
     def _knows(self, task: Task, status: Status) -> bool:
-        return task in self.seen and (status != Status.OK or self._done(task))
+        return self._has_ended(task) and (status != Status.OK or self._done(task))
 
     def settles(self, task: Task) -> bool:
         """Say whether an attempt ended and its task is done: no outcome of it changes anything."""
-        return task in self.seen and self._done(task)
+        return self._has_ended(task) and self._done(task)
+
+    def _has_ended(self, task: Task) -> bool:
+        return task in self.seen or (
+            task.attempt == 0 and self._done_at_once((task.phase, task.step), task.index)
+        )
+
+    def _done_at_once(self, stage: Stage, index: int) -> bool:
+        """Say whether a first attempt that went well is all that is known of a task."""
+        return index in self.done.get(stage, ()) and index not in self.attempts.get(stage, ())
 
     def _done(self, task: Task) -> bool:
         return task.index in self.done.get((task.phase, task.step), ())
 
     def next_attempt(self, stage: Stage, index: int) -> int:
         """Return the number of the next attempt."""
-        return self.attempts.get(stage, {}).get(index, 0)
+        return self.attempts.get(stage, {}).get(index, int(self._done_at_once(stage, index)))
 
     def _open(self, fact: Fact) -> None:
         """Give what was lost new chances, for a new driver may have better nodes; and what is asked for."""
@@ -181,8 +192,7 @@ class Progress:
                 started=float(fact.get("time", 0.0)),
                 figures={BY_OPERATOR: 1.0},
             )
-            self.seen.add(outcome.task)
-            self.attempts.setdefault(stage, {})[member] = outcome.task.attempt + 1
+            self._count(outcome.task)
             self.dropped.setdefault(stage, {})[member] = outcome
             self.bad_ends.append(outcome)
 
@@ -192,10 +202,9 @@ class Progress:
         status = _STATUSES[fact["status"]]
         if self._knows(task, status):
             return
-        self.seen.add(task)
         stage = (task.phase, task.step)
-        attempts = self.attempts.setdefault(stage, {})
-        attempts[task.index] = max(attempts.get(task.index, 0), task.attempt + 1)
+        if status is not Status.OK or task.attempt or self.next_attempt(stage, task.index):
+            self._count(task)
         if status is Status.OK:
             self.done.setdefault(stage, set()).add(task.index)
             if task.phase in _ENDING and fact["figures"].get(LAST):
@@ -207,6 +216,15 @@ class Progress:
             self.blocked = outcome.reason
         elif not self._of_bad_node(outcome):
             self.failures.setdefault(stage, {}).setdefault(task.index, []).append(outcome)
+
+    def _count(self, task: Task) -> None:
+        """Note that an attempt ended."""
+        stage, index = (task.phase, task.step), task.index
+        if self._done_at_once(stage, index):
+            self.seen.add(Task(*stage, index, 0))
+        attempts = self.attempts.setdefault(stage, {})
+        attempts[index] = max(self.next_attempt(stage, index), task.attempt + 1)
+        self.seen.add(task)
 
     def _avoid(self, host: str, avoided: Avoided) -> None:
         """Hold nothing against members of what befell them on a node that was at fault."""
