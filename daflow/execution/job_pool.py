@@ -155,6 +155,7 @@ class JobPool:
         """Submit what is held, as far as there may be so many jobs."""
         if not self._held or (self._refused and time.monotonic() - self._asked < ASK_SECONDS):
             return
+        self._take_home_what_is_done()
         room = max(self._at_once - len(self._out), 0)
         if self._arrays and not self._out:
             room = LONGEST_ARRAY
@@ -169,6 +170,15 @@ class JobPool:
             del self._held[: len(lot)]
             for element in elements:
                 self._goes_to(element, element.tasks)
+
+    def _take_home_what_is_done(self) -> None:
+        """Take home what an earlier driver's job has ended since this driver has looked."""
+        for of_stage in _by_stage(task for group in self._held for task in group):
+            for outcome in self._witness.word(of_stage, None):
+                if outcome.task in self._group_of:
+                    self._home(outcome)
+        left = [tuple(task for task in group if task in self._group_of) for group in self._held]
+        self._held = [group for group in left if group]
 
     def _bear(self, error: PoolError) -> None:
         """Go on without an answer of the queue for a while, if it is a trouble that passes."""

@@ -333,6 +333,17 @@ def test_that_jobs_of_a_dead_driver_are_taken_up_again_and_not_submitted_anew(tm
     assert "1_0" not in queue.cancelled
 
 
+def test_that_what_a_job_of_a_dead_driver_has_done_meanwhile_is_not_submitted_anew(tmp_path):
+    queue = FakeQueue(work, holds=True)
+    queue.receipts += work([ONE])
+    with pool_of(tmp_path, queue) as pool:
+        pool.submit([ONE, TWO])
+        assert [outcome.task for outcome in home(pool, 1)] == [ONE]
+        pool.wait(0.01)
+        assert queue.submitted == [(1, None)]
+        assert pool.n_out == 1
+
+
 def test_that_an_earlier_attempt_that_still_runs_is_cancelled_when_a_new_one_is_sent(tmp_path):
     queue = FakeQueue(work, holds=True)
     with pool_of(tmp_path, queue, keep=True) as pool:
