@@ -64,6 +64,7 @@ def test_that_a_lease_of_a_driver_that_died_drives_nothing():
             f"job 17 of slurm, process {os.getpid()} on {ME.host}",
         ),
     ],
+    ids=["detached", "job"],
 )
 def test_that_the_status_tells_who_drives_the_run_and_how(how, told):
     status = status_of("flood", PLAN, fold([OPENED]), replace(ME, **how))
