@@ -21,7 +21,7 @@ test: export OPENBLAS_NUM_THREADS = 1
 test: $(READY) check  ## pass every check and test
 	$(BIN)/pytest --ignore=tests/end_to_end --ignore=tests/slurm --numprocesses=2 --dist=loadfile --cov --cov-report=
 	$(BIN)/pytest tests/slurm --numprocesses=3 --dist=worksteal --cov --cov-append --cov-report=
-	$(BIN)/pytest tests/end_to_end --cov --cov-append --cov-report=term:skip-covered
+	$(BIN)/pytest tests/end_to_end --numprocesses=2 --dist=loadfile --cov --cov-append --cov-report=term:skip-covered
 	$(BIN)/coverage report --include="daflow/numerics/**,daflow/methods/**,daflow/runs/**" --fail-under=95 --skip-covered
 
 check: $(READY)  ## style, types, floors
