@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any, Final
 
 from daflow.assemble.build import uses_watchdog
@@ -23,6 +26,8 @@ TELL_SECONDS: Final = 30.0
 """How often it is said what is waited for."""
 FIRST_SECONDS: Final = 10.0
 """When it is first said."""
+ANSWER_SECONDS: Final = 20.0
+"""How long all workers have for an answer; then each is asked by itself, once more as long."""
 ALIKE: Final = ("daflow", "dask", "distributed", "numpy", "zarr")
 """Packages of which driver and workers need the same version: they read what the other wrote."""
 
@@ -124,8 +129,19 @@ def _asked(run: RunFolder, crew: Crew) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _answers(crew: Crew, question: Callable[..., Any], *about: Any) -> Mapping[str, Any]:
-    """Return what workers answer, by their address; those that end meanwhile are not missed: others come."""
-    said: Mapping[str, Any] = crew.client.run(question, *about, on_error="return")
+    """Return what workers answer, by their address; those that end meanwhile are not missed: others come.
+
+    Nor is one that hangs, as long as others answer: nobody waits until its scheduler gives it up.
+    """
+    said = _said(crew, [None], question, about)
+    if said is None:
+        said = _said(crew, [[address] for address in crew.client.nthreads()], question, about)
+    if said is None:
+        raise PoolError(
+            "no worker answers",
+            got=f"nothing within {2 * ANSWER_SECONDS:.0f} s from {len(crew.client.nthreads())} workers",
+            do="see whether they hang, or end them: others are waited for by `daflow resume`",
+        )
     answers = {}
     for address, answer in said.items():
         # A connection that broke bears no number of the operating system's; what a file system said would.
@@ -135,6 +151,38 @@ def _answers(crew: Crew, question: Callable[..., Any], *about: Any) -> Mapping[s
             raise answer
         answers[address] = answer
     return answers
+
+
+def _said(
+    crew: Crew, whom: Sequence[list[str] | None], question: Callable[..., Any], about: Sequence[Any]
+) -> dict[str, Any] | None:
+    """Ask groups of workers, or all (None), at the same time; return who answered in time, None if nobody.
+
+    Raises
+    ------
+    OSError
+        The scheduler cannot be asked.
+    """
+    heard: SimpleQueue[Mapping[str, Any] | Exception] = SimpleQueue()
+
+    def ask(workers: list[str] | None) -> None:
+        try:
+            heard.put(crew.client.run(question, *about, workers=workers, on_error="return"))
+        except Exception as error:  # noqa: BLE001 - told where it was asked for
+            heard.put(error)
+
+    for workers in whom:
+        # Nobody can take a question back: a thread whose worker hangs ends with that, or with the process.
+        Thread(target=ask, args=(workers,), name="daflow-question", daemon=True).start()
+    said: dict[str, Any] | None = None
+    until = time.monotonic() + ANSWER_SECONDS
+    with suppress(Empty):
+        for _ in whom:
+            answer = heard.get(timeout=max(until - time.monotonic(), 0.0))
+            if isinstance(answer, Exception):
+                raise answer
+            said = {**(said or {}), **answer}
+    return said
 
 
 def _check_versions(seen: Mapping[str, Mapping[str, Any]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from threading import Event
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,8 @@ from distributed.comm import CommClosedError
 
 from daflow.assemble import first_workers
 from daflow.errors import PoolError
+
+HANGS = object()
 
 
 class Client:
@@ -23,9 +26,12 @@ class Client:
             raise CommClosedError("Stream is closed")
         return dict.fromkeys(self.answers, 1)
 
-    def run(self, question, *about, on_error):
+    def run(self, question, *about, workers=None, on_error):
         assert on_error == "return"
-        return self.answers
+        asked = self.answers if workers is None else workers
+        if any(self.answers[address] is HANGS for address in asked):
+            Event().wait(60)
+        return {address: self.answers[address] for address in asked}
 
 
 def crew(answers):
@@ -39,6 +45,15 @@ def test_that_a_worker_that_ends_while_it_is_asked_is_not_missed():
         "three": OSError("timed out"),
     }
     assert first_workers._answers(crew(answers), print) == {"one": {"folder": True}}
+
+
+def test_that_a_worker_that_hangs_is_not_waited_for_where_others_answer(monkeypatch):
+    monkeypatch.setattr(first_workers, "ANSWER_SECONDS", 0.3)
+    answers = {"one": {"folder": True}, "two": HANGS, "three": {"folder": False}}
+    found = first_workers._answers(crew(answers), print)
+    assert found == {"one": {"folder": True}, "three": {"folder": False}}
+    with pytest.raises(PoolError, match="no worker answers"):
+        first_workers._answers(crew({"two": HANGS}), print)
 
 
 @pytest.mark.parametrize("error", [PermissionError(13, "denied"), ValueError("no"), ImportError("no daflow")])
