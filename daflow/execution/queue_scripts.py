@@ -198,15 +198,36 @@ def _sge(execution: QueueExecution, said: Mapping[str, Any]) -> dict[str, Any]:
     return words
 
 
+OAR_PROPERTY: Final = re.compile(r"(?:-p|--property)(?:\s+|=)")
+"""What a directive of OAR begins with that is a condition on resources."""
+
+
 def _oar(execution: QueueExecution, said: Mapping[str, Any]) -> dict[str, Any]:
     asked = execution.memory_property if isinstance(execution, OarExecution) else None
+    wished = [line for line in said["job_extra_directives"] if OAR_PROPERTY.match(line)]
+    others = [line for line in said["job_extra_directives"] if line not in wished]
+    if wished:
+        # dask-jobqueue splits the lines like a shell, which takes the quotes of SQL off a bare condition.
+        conditions = [_sql(line) for line in wished]
+        if asked is not None:
+            conditions.append(f"{asked}>={math.ceil(execution.memory_bytes / execution.cores / 2**20)}")
+        joined = " AND ".join(f"({each})" for each in conditions) if len(conditions) > 1 else conditions[0]
+        escaped = joined.replace('"', r"\"")
+        others, asked = [*others, f'-p "{escaped}"'], None
     # dask-jobqueue leaves what jobs print in whatever folder the driver was started from.
     printed = [f"-O {said['log_directory']}/%jobid%.out", f"-E {said['log_directory']}/%jobid%.err"]
     return _queued(execution) | {
         "project": execution.account,
         "memory_per_core_property_name": asked or "not_applicable",
-        "job_extra_directives": [*printed, *said["job_extra_directives"]],
+        "job_extra_directives": [*printed, *others],
     }
+
+
+def _sql(line: str) -> str:
+    """Return the condition of a line ``-p ...``, without quotes around all of it."""
+    condition = OAR_PROPERTY.sub("", line, count=1).strip()
+    quoted = re.fullmatch(r'"([^"]*)"', condition)
+    return quoted[1] if quoted else condition
 
 
 def _htcondor(execution: QueueExecution, said: Mapping[str, Any]) -> dict[str, Any]:
@@ -217,6 +238,8 @@ def _htcondor(execution: QueueExecution, said: Mapping[str, Any]) -> dict[str, A
     if execution.seconds is not None:
         late = f"(JobStatus == 2) && (time() - EnteredCurrentStatus > {execution.seconds})"
         directives = {"periodic_remove": late} | directives
+    # The machine's own shell: HTCondor copies the one of where jobs are submitted from, unless told not to.
+    directives = {"transfer_executable": "False"} | directives
     disk = execution.disk if isinstance(execution, HtcondorExecution) else None
     return {"disk": disk, "job_extra_directives": directives}
 
