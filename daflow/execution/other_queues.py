@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import groupby
 from pathlib import Path
 from typing import Final
 
@@ -145,8 +146,21 @@ class GridEngine:
 
     def cancel(self, ids: Iterable[str]) -> None:
         """End jobs, wherever they stand; one that has ended already is fine."""
-        for lot in in_lots(list(ids)):
+        asked = list(ids)
+        whole = [job for job in asked if "." not in job]
+        for lot in in_lots(whole):
             ask(["qdel", *lot], some_gone=True)
+        # qdel(1) has elements by -t alone; the id with a point is what qstat shows.
+        for array, first, last in _runs(job.split(".") for job in asked if "." in job):
+            ask(["qdel", array, "-t", first if first == last else f"{first}-{last}"], some_gone=True)
+
+
+def _runs(elements: Iterable[Sequence[str]]) -> Iterator[tuple[str, str, str]]:
+    """Yield arrays with the first and the last of neighbouring elements."""
+    numbered = sorted({(array, int(index)) for array, index in elements})
+    for (array, _), some in groupby(enumerate(numbered), lambda one: (one[1][0], one[1][1] - one[0])):
+        indices = [index for _, (_, index) in some]
+        yield array, str(indices[0]), str(indices[-1])
 
 
 CONDOR_PHASES: Final = {1: "pending", 2: "running", 5: "pending", 6: "running", 7: "running"}
