@@ -95,7 +95,9 @@ class PolicySettings(Section):
         "they do better than by chance; what befell them there is not held against them. null: never.",
     )
     stragglers: StragglerSettings | None = Field(
-        default=None, description="Members that hang or crawl are cut off; null: they are waited for."
+        default=None,
+        description="Members that hang or crawl are cut off; forecasts are then sent one by one, whatever "
+        "execution.group says, so that nobody waits behind one that hangs. null: they are waited for.",
     )
     missing_predictions: MissingPredictions = Field(
         default="invalid",

@@ -140,6 +140,9 @@ class Driver:
                 # Of tasks that came back one may end whatever worker takes it up: alone it harms no other.
                 size = 1
             ahead = groups_ahead(size, seconds, slots)
+            if self.policy.stragglers is not None and phase is Phase.FORECAST:
+                # What stood behind a member that hangs would never be done: too few to cut that one off.
+                size, ahead = 1, 0
             room = slots + ahead - pool.n_out
             if room < 1 or not (sending or worth_sending(room, ahead)):
                 return

@@ -14,6 +14,7 @@ from daflow.runs.driver import Driver
 from daflow.runs.facts import Progress, fold
 from daflow.runs.journal import Journal, read_journal
 from daflow.runs.policy import Policy, retries_of
+from daflow.runs.stragglers import StragglerRule
 from daflow.storage.memory import MemoryStore
 from tests.contracts.toy_run import LAYOUT, N_MEMBERS, N_STEPS, TRUTH_FAILS, ToyRun, failing, plan
 
@@ -232,6 +233,20 @@ def test_that_groups_are_as_large_as_was_asked_and_what_comes_home_together_is_j
     assert [size for phase, size in sizes if phase is Phase.FORECAST] == [4, 2] * (N_STEPS + 1)
     assert [size for phase, size in sizes if phase is Phase.UPDATE] == [LAYOUT.n_slices] * N_STEPS
     assert lots.count(4) == N_STEPS + 2
+
+
+def test_that_forecasts_are_sent_one_by_one_where_stragglers_are_to_be_cut_off(run):
+    # Behind one that hangs others would wait for ever, and too few be done to cut it off.
+    bench, sizes = run.bench(), []
+
+    def work(tasks):
+        sizes.append((tasks[0].phase, len(tasks)))
+        return carry_out_all(bench, tasks)
+
+    policy = Policy(stragglers=StragglerRule(3.0, 0.75))
+    assert drive(run, pool=InlinePool(work, slots=2), group=4, policy=policy).kind == "finished"
+    assert {size for phase, size in sizes if phase is Phase.FORECAST} == {1}
+    assert {size for phase, size in sizes if phase is Phase.PRIOR} == {4, 2}
 
 
 def test_that_short_tasks_come_to_be_sent_together_unasked(tmp_path):
