@@ -19,8 +19,8 @@ demo: $(READY)  ## run the water flood, from a workflow file to a report
 # Two processes on two cores: threads of BLAS would only wait for each other.
 test: export OPENBLAS_NUM_THREADS = 1
 test: $(READY) check  ## pass every check and test
-	$(BIN)/pytest --ignore=tests/end_to_end --ignore=tests/slurm --numprocesses=4 --dist=loadfile --cov --cov-report=
-	$(BIN)/pytest tests/slurm --numprocesses=4 --dist=worksteal --cov --cov-append --cov-report=
+	$(BIN)/pytest --ignore=tests/end_to_end --ignore=tests/slurm --numprocesses=3 --dist=loadfile --cov --cov-report=
+	$(BIN)/pytest tests/slurm --numprocesses=3 --dist=worksteal --cov --cov-append --cov-report=
 	$(BIN)/pytest tests/end_to_end --numprocesses=2 --dist=loadfile --cov --cov-append --cov-report=term:skip-covered
 	$(BIN)/coverage report --include="daflow/numerics/**,daflow/methods/**,daflow/runs/**" --fail-under=95 --skip-covered
 
