@@ -117,9 +117,10 @@ def test_that_what_its_workers_leave_to_nobody_is_a_driver_s_stray_and_its_own_c
         assert stays.poll() is None
     finally:
         for worker, child in both:
-            worker.communicate()
+            # The child holds the worker's output open: as long as it lives that has no end.
             with suppress(psutil.Error):
                 child.kill()
+            worker.communicate()
 
 
 marks = st.tuples(
