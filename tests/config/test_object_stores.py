@@ -25,7 +25,7 @@ WORD = "wJalrXUtnFEMI"
 
 
 def storage(**given) -> StorageSettings:
-    return workflow_from(WORKFLOW | {"storage": given}, "/work").storage
+    return workflow_from(WORKFLOW | {"storage": given}, "/scratch").storage
 
 
 PARTS = st.from_regex(r"\A[a-z0-9][a-z0-9._=-]{0,8}\Z").filter(lambda part: part not in {".", ".."})
@@ -44,7 +44,7 @@ def test_that_a_url_of_an_object_store_is_kept_and_taken_apart(scheme, bucket, p
 
 
 def test_that_a_path_without_a_scheme_is_a_folder_beside_the_workflow_as_ever():
-    assert storage(path="arrays").path == Path("/work/arrays")
+    assert storage(path="arrays").path == Path("/scratch/arrays")
     assert storage(path="/s3:/arrays").path == Path("/s3:/arrays")
     assert storage().path is None
 
