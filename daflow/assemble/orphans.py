@@ -25,7 +25,7 @@ import psutil
 
 from daflow.config.execution import AddressExecution, ExecutionSettings
 from daflow.errors import PoolError
-from daflow.execution.batch_systems import batch_system
+from daflow.execution.batch_systems import batch_system, cancel_those_left
 from daflow.execution.registry import registered
 from daflow.names import TRUTH, Phase
 from daflow.ports import Store
@@ -188,12 +188,8 @@ def end_jobs(folder: Path) -> tuple[list[str], list[str]]:
     wrong: list[str] = []
     for system in dict.fromkeys(job.system for job in jobs):
         try:
-            queue = batch_system(system)
-            states = queue.states([job.id for job in jobs if job.system == system])
-            alive = [job for job, state in states.items() if not state.gone]
-            if alive:
-                queue.cancel(alive)
-            cancelled += alive
+            ids = [job.id for job in jobs if job.system == system]
+            cancelled += cancel_those_left(batch_system(system), ids)
         except PoolError as error:
             wrong.append(f"jobs in the queue could not be looked for: {error.what}")
     return cancelled, wrong

@@ -18,7 +18,7 @@ from daflow.assemble.folder import RunFolder
 from daflow.assemble.orphans import Cleared, clear, clear_attempts, workers_live_on
 from daflow.config.member_jobs import JobMember
 from daflow.errors import DaflowError, LeaseError, PoolError
-from daflow.execution.batch_systems import batch_system
+from daflow.execution.batch_systems import batch_system, cancel_those_left
 from daflow.execution.job_desk import jobs_left
 from daflow.execution.registry import registered
 from daflow.runs.halting import Request, ask, unask
@@ -143,12 +143,8 @@ def _end_successors(run: RunFolder, tell: Tell, but: str = "") -> tuple[str, ...
     ended: list[str] = []
     for system in dict.fromkeys(job.system for job in jobs):
         try:
-            queue = batch_system(system)
-            states = queue.states([job.id for job in jobs if job.system == system])
-            alive = [job for job, state in states.items() if not state.gone]
-            if alive:
-                queue.cancel(alive)
-            ended += alive
+            ids = [job.id for job in jobs if job.system == system]
+            ended += cancel_those_left(batch_system(system), ids)
         except PoolError as error:
             tell(f"jobs that would go on with the run could not be looked for: {error.what}")
     return tuple(ended)

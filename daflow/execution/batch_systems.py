@@ -88,6 +88,20 @@ class BatchSystem(Protocol):
         ...
 
 
+def cancel_those_left(queue: BatchSystem, ids: Iterable[str]) -> list[str]:
+    """Cancel those of these jobs that have not ended; return which.
+
+    Raises
+    ------
+    daflow.errors.PoolError
+        The queue does not answer, or refuses.
+    """
+    left = [job for job, state in queue.states(ids).items() if not state.gone]
+    if left:
+        queue.cancel(left)
+    return left
+
+
 _SYSTEMS: Final[Mapping[str, Callable[[], BatchSystem]]] = {
     "slurm": Slurm,
     "pbs": Pbs,

@@ -12,7 +12,7 @@ from distributed import Client, Scheduler, SchedulerPlugin
 
 from daflow.config.clusters import QueueExecution
 from daflow.errors import PoolError
-from daflow.execution.batch_systems import BatchSystem, batch_system
+from daflow.execution.batch_systems import BatchSystem, batch_system, cancel_those_left
 from daflow.execution.jobqueue import JobQueueCluster, dask_jobqueue
 from daflow.execution.queue_crews import MOST_AT_ONCE, QueueCrew
 from daflow.execution.queue_jobs import Book, cluster_class
@@ -108,10 +108,8 @@ def _give_back(book: Book, system: BatchSystem) -> None:
     ids = [job.id for job in book.standing() if job.id is not None]
     # A queue that does not answer leaves them to the registry: the next driver ends them.
     with suppress(PoolError):
-        states = system.states(ids) if ids else {}
-        left = [job for job, state in states.items() if not state.gone]
-        if left:
-            system.cancel(left)
+        if ids:
+            cancel_those_left(system, ids)
 
 
 def _check_command(kind: str) -> None:
