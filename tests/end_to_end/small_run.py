@@ -124,6 +124,8 @@ def assert_same_bits(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
 
 
 COMMAND = (sys.executable, "-m", "daflow.cli")
+STARTED: list[subprocess.Popen[str]] = []
+"""What a test has started and does not wait for: ended with it, however it ends."""
 
 
 def command(*words: object, **settings: Any) -> subprocess.CompletedProcess[str]:
@@ -145,4 +147,5 @@ def start(*words: object, **settings: Any) -> subprocess.Popen[str]:
         "stderr": subprocess.STDOUT,
         "text": True,
     }
-    return subprocess.Popen([*COMMAND, *map(str, words)], **(given | settings))
+    STARTED.append(subprocess.Popen([*COMMAND, *map(str, words)], **(given | settings)))
+    return STARTED[-1]

@@ -41,13 +41,17 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
+STOP = HERE / "run" / "work" / "stop.json"
 
 def forecast(parameters, observations, step, member):
-    while member >= 0 and not ((HERE / "go").exists() or (HERE / "run" / "work" / "stop.json").exists()):
+    heard = 0
+    while member >= 0 and heard < 60 and not (HERE / "go").exists():
+        heard += STOP.exists()
         time.sleep(0.05)
     return parameters["level"][:3] ** 2 + parameters["level"][4:7]
 """
-"""No member comes to its end before the test lets it, or somebody asks for a stop; the truth does."""
+"""No member comes to its end before the test lets it, or three seconds after somebody asked for a stop, by when
+the driver has heard of it; the truth does."""
 CLINGING = """
 import ctypes
 import subprocess
