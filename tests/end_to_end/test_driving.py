@@ -50,8 +50,8 @@ def forecast(parameters, observations, step, member):
         time.sleep(0.05)
     return parameters["level"][:3] ** 2 + parameters["level"][4:7]
 """
-"""No member comes to its end before the test lets it, or three seconds after somebody asked for a stop, by when
-the driver has heard of it; the truth does."""
+"""No member comes to its end before the test lets it, or three seconds after somebody asked for a stop,
+by when the driver has heard of it; the truth does."""
 CLINGING = """
 import ctypes
 import subprocess
