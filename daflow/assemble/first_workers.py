@@ -6,7 +6,6 @@ import logging
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -27,7 +26,9 @@ TELL_SECONDS: Final = 30.0
 FIRST_SECONDS: Final = 10.0
 """When it is first said."""
 ANSWER_SECONDS: Final = 20.0
-"""How long all workers have for an answer; then each is asked by itself, once more as long."""
+"""How long all workers have for an answer before each is asked by itself, and the others once one has."""
+SLOW_SECONDS: Final = 300.0
+"""How long the first answer may take: a worker's first import from a busy shared disk takes minutes."""
 ALIKE: Final = ("daflow", "dask", "distributed", "numpy", "zarr")
 """Packages of which driver and workers need the same version: they read what the other wrote."""
 
@@ -133,13 +134,11 @@ def _answers(crew: Crew, question: Callable[..., Any], *about: Any) -> Mapping[s
 
     Nor is one that hangs, as long as others answer: nobody waits until its scheduler gives it up.
     """
-    said = _said(crew, [None], question, about)
-    if said is None:
-        said = _said(crew, [[address] for address in crew.client.nthreads()], question, about)
+    said = _said(crew, question, about)
     if said is None:
         raise PoolError(
             "no worker answers",
-            got=f"nothing within {2 * ANSWER_SECONDS:.0f} s from {len(crew.client.nthreads())} workers",
+            got=f"nothing within {SLOW_SECONDS:.0f} s from {len(crew.client.nthreads())} workers",
             do="see whether they hang, or end them: others are waited for by `daflow resume`",
         )
     answers = {}
@@ -153,10 +152,8 @@ def _answers(crew: Crew, question: Callable[..., Any], *about: Any) -> Mapping[s
     return answers
 
 
-def _said(
-    crew: Crew, whom: Sequence[list[str] | None], question: Callable[..., Any], about: Sequence[Any]
-) -> dict[str, Any] | None:
-    """Ask groups of workers, or all (None), at the same time; return who answered in time, None if nobody.
+def _said(crew: Crew, question: Callable[..., Any], about: Sequence[Any]) -> dict[str, Any] | None:
+    """Ask all workers at once, and where that takes long each by itself; return what was said, None: nothing.
 
     Raises
     ------
@@ -171,18 +168,38 @@ def _said(
         except Exception as error:  # noqa: BLE001 - told where it was asked for
             heard.put(error)
 
-    for workers in whom:
+    def ask_apart(workers: list[str] | None) -> None:
         # Nobody can take a question back: a thread whose worker hangs ends with that, or with the process.
         Thread(target=ask, args=(workers,), name="daflow-question", daemon=True).start()
-    said: dict[str, Any] | None = None
-    until = time.monotonic() + ANSWER_SECONDS
-    with suppress(Empty):
-        for _ in whom:
-            answer = heard.get(timeout=max(until - time.monotonic(), 0.0))
-            if isinstance(answer, Exception):
-                raise answer
+
+    began = time.monotonic()
+    ask_apart(None)
+    said = _next(heard, ANSWER_SECONDS)
+    if said is not None:
+        return said
+    log.warning("waiting for the first answer of a worker")
+    asked: set[str] = set()
+    until = began + SLOW_SECONDS
+    while time.monotonic() < until and not (said and asked <= said.keys()):
+        others = crew.client.nthreads().keys() - asked
+        for address in sorted(others):
+            ask_apart([address])
+        asked |= others
+        answer = _next(heard, min(POLL_SECONDS, ANSWER_SECONDS))
+        if answer is not None:
             said = {**(said or {}), **answer}
+            until = min(until, time.monotonic() + ANSWER_SECONDS)
     return said
+
+
+def _next(heard: SimpleQueue[Mapping[str, Any] | Exception], seconds: float) -> dict[str, Any] | None:
+    try:
+        answer = heard.get(timeout=seconds)
+    except Empty:
+        return None
+    if isinstance(answer, Exception):
+        raise answer
+    return dict(answer)
 
 
 def _check_versions(seen: Mapping[str, Mapping[str, Any]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from threading import Event
+from threading import Event, Timer
 from types import SimpleNamespace
 
 import pytest
@@ -52,8 +52,17 @@ def test_that_a_worker_that_hangs_is_not_waited_for_where_others_answer(monkeypa
     answers = {"one": {"folder": True}, "two": HANGS, "three": {"folder": False}}
     found = first_workers._answers(crew(answers), print)
     assert found == {"one": {"folder": True}, "three": {"folder": False}}
+    monkeypatch.setattr(first_workers, "SLOW_SECONDS", 0.5)
     with pytest.raises(PoolError, match="no worker answers"):
         first_workers._answers(crew({"two": HANGS}), print)
+
+
+def test_that_one_who_is_slow_or_comes_late_is_heard_where_nobody_else_answers(monkeypatch):
+    monkeypatch.setattr(first_workers, "ANSWER_SECONDS", 0.2)
+    answers = {"one": HANGS}
+    asked = crew(answers)
+    Timer(0.5, lambda: answers.update({"two": {"folder": True}})).start()
+    assert first_workers._answers(asked, print) == {"two": {"folder": True}}
 
 
 @pytest.mark.parametrize("error", [PermissionError(13, "denied"), ValueError("no"), ImportError("no daflow")])
