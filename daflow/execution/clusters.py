@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -37,7 +37,11 @@ SETTINGS: Final[dict[str, Any]] = {
     "distributed.worker.memory.terminate": 0.95,
     "distributed.admin.system-monitor.gil.enabled": False,
     "distributed.worker.profile.enabled": False,
+    # A worker calls once it can work: what its first task needs takes seconds to load, minutes from a busy
+    # disk, which would count as that task's.
+    "distributed.worker.preload": "daflow.assemble.worker",
 }
+PRELOAD: Final = "distributed.worker.preload"
 
 
 FOR_WORKERS: Final[dict[str, Any]] = {
@@ -46,6 +50,14 @@ FOR_WORKERS: Final[dict[str, Any]] = {
     if name.startswith(("distributed.worker.", "distributed.comm.", "distributed.admin."))
 }
 """Those that workers elsewhere have to be told."""
+
+
+def _but_their_own(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of ours; what workers load is left to a configuration of dask that names anything."""
+    theirs = dask.config.get(PRELOAD, None) not in (None, [], SETTINGS[PRELOAD])
+    return {name: value for name, value in settings.items() if not (theirs and name == PRELOAD)}
+
+
 ANSWER_SECONDS: Final = 10
 """How long a scheduler that runs already may take to answer at first."""
 RETURN_SECONDS: Final = 100
@@ -71,7 +83,7 @@ def connect(execution: ExecutionSettings, folder: Path) -> Iterator[Crew]:
         The scheduler cannot be reached.
     """
     scratch = folder / "work" / "dask"
-    with dask.config.set(SETTINGS | _silence_of(execution)):
+    with dask.config.set(_but_their_own(SETTINGS) | _silence_of(execution)):
         if isinstance(execution, LocalExecution):
             with _local(execution, scratch) as client:
                 yield Unattended(client)
@@ -162,7 +174,7 @@ def _quiet() -> Iterator[None]:
 def _queued(execution: QueueExecution, folder: Path) -> Iterator[Crew]:
     with _jobqueue():
         from daflow.execution.queue_clusters import queue_crew  # noqa: PLC0415 - an extra
-    with queue_crew(execution, Site(folder, FOR_WORKERS)) as crew:
+    with queue_crew(execution, Site(folder, _but_their_own(FOR_WORKERS))) as crew:
         yield crew
 
 
@@ -197,4 +209,4 @@ def job_script_of(execution: ExecutionSettings, folder: Path) -> str:
         )
     with _jobqueue():
         from daflow.execution.queue_clusters import job_script  # noqa: PLC0415 - an extra
-    return job_script(execution, Site(folder.absolute(), FOR_WORKERS))
+    return job_script(execution, Site(folder.absolute(), _but_their_own(FOR_WORKERS)))

@@ -41,6 +41,8 @@ FATE_SECONDS: Final = 5.0
 """How long the queue gets to say what ended a job."""
 STILLBORN: Final = 3
 """How many jobs for each wanted one may end, one after the other, before a worker of theirs has called."""
+NO_DAFLOW: Final = "No module named 'daflow"
+"""What a worker's Python prints that cannot do what workers of a run do: another job would be no better."""
 OF_NO_ACCOUNT: Final = frozenset({CANCELLED, NODE_FAIL, PREEMPTED})
 """Ends that say nothing of whether workers start in such jobs."""
 
@@ -169,6 +171,13 @@ class QueueCrew:
                 self._n_stillborn = 0
             elif job.id is not None and self._state(job).reason not in OF_NO_ACCOUNT:
                 self._n_stillborn += 1
+        if self._n_stillborn and not self._book.by_worker and NO_DAFLOW in _last_print(self._book.logs):
+            raise PoolError(
+                "workers have no daflow, or another one than the driver's",
+                got=f"a job printed: {NO_DAFLOW}...",
+                allowed="the environment that the driver has",
+                do="install it there, or name their Python by execution.python, container or prologue",
+            )
         if self._n_stillborn >= STILLBORN * self._execution.jobs:
             raise PoolError(
                 "jobs end before their workers have called",
@@ -301,9 +310,13 @@ def _short(host: str) -> str:
 
 def _last_words(folder: Path, most: int = 400) -> str:
     """Return the end of what the newest job printed."""
+    said = " ".join(_last_print(folder).split())[-most:]
+    return f"the last one printed: {said}" if said else "they printed nothing"
+
+
+def _last_print(folder: Path) -> str:
+    """Return what the newest job printed; nothing if none printed anything."""
     with suppress(OSError, ValueError):
         written = [path for path in folder.iterdir() if path.is_file() and path.stat().st_size]
-        newest = max(written, key=lambda path: path.stat().st_mtime)
-        said = " ".join(newest.read_text(errors="replace").split())[-most:]
-        return f"the last one printed: {said}"
-    return "they printed nothing"
+        return max(written, key=lambda path: path.stat().st_mtime).read_text(errors="replace")
+    return ""

@@ -27,8 +27,8 @@ STAGGER: Final = 0.025
 """How much of their walltime workers' ends lie apart: all gone together, a stage would wait for the queue."""
 LONGEST_STAGGER: Final = 60.0
 """The most of it, seconds."""
-LONGEST_SILENCE: Final = 90
-"""Seconds without a scheduler after which a worker ends."""
+LONGEST_SILENCE: Final = 180
+"""Seconds without a scheduler after which a worker ends; what it loads before it calls counts as well."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ export DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES=0
 export DASK_DISTRIBUTED__SCHEDULER__WORK_STEALING=False
 export DASK_DISTRIBUTED__WORKER__MEMORY__TARGET=False
 export DASK_DISTRIBUTED__WORKER__MEMORY__SPILL=False
+export DASK_DISTRIBUTED__WORKER__PRELOAD=daflow.assemble.worker # a worker calls once it can begin a member
 export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 python=${PYTHON:-python3} # daflow's
 
@@ -31,7 +32,7 @@ until [ -s "$folder/scheduler.json" ]; do
     sleep 0.2
 done
 srun --overlap "$python" -m distributed.cli.dask_worker --scheduler-file "$folder/scheduler.json" \
-    --nthreads 1 --no-dashboard --death-timeout 60 ${INTERFACE:+--interface "$INTERFACE"} \
+    --nthreads 1 --no-dashboard --death-timeout 180 ${INTERFACE:+--interface "$INTERFACE"} \
     --local-directory "${TMPDIR:-/tmp}" 2>"$folder/workers.log" &
 workers=$!
 trap 'kill $workers $scheduler 2>/dev/null; wait; rm -r "$folder"' EXIT

@@ -1,3 +1,4 @@
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -67,6 +68,16 @@ def test_that_tasks_run_in_other_processes(client):
         for task in MANY:
             pool.submit([task])
         assert len({outcome.reason for outcome in home(pool, len(MANY))}) <= 2
+
+
+def loaded():
+    """Return whether this process could begin a task at once."""
+    return "daflow.assemble.worker" in sys.modules
+
+
+def test_that_workers_call_once_they_have_loaded_what_tasks_need(client):
+    client.wait_for_workers(2, timeout=60)
+    assert set(client.run(loaded).values()) == {True}
 
 
 def test_that_a_task_whose_process_is_killed_is_lost_and_its_neighbours_come_home(client):

@@ -282,6 +282,17 @@ def test_that_jobs_in_which_no_worker_starts_end_the_run_with_what_they_printed(
     assert str(queue.book.logs) in error.value.do
 
 
+def test_that_workers_without_daflow_end_the_run_with_the_first_of_them(made, clock):
+    crew, queue = made(jobs=100)
+    queue.book.logs.mkdir()
+    said = "ModuleNotFoundError: No module named 'daflow'\nRuntimeError: Nanny failed to start.\n"
+    (queue.book.logs / "job.err").write_text(said)
+    queue.ends(1, "FAILED")
+    with pytest.raises(PoolError, match="no daflow") as error:
+        look(crew, clock)
+    assert "execution.python" in error.value.do
+
+
 def test_that_cancelled_jobs_say_nothing_of_whether_workers_start(made, clock):
     crew, queue = made()
     for _ in range(20):

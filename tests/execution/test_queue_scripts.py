@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import dask
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -151,6 +152,12 @@ def test_that_a_job_script_asks_in_the_systems_own_words_for_all_that_is_asked_f
     assert before.index("export DAFLOW_JOB_END") < before.index("module load python")
     assert before.index("module load python") < before.index("DAFLOW_LIFETIME=")
     assert "export DASK_DISTRIBUTED__WORKER__MEMORY__TERMINATE=0.95" in before
+    assert "export DASK_DISTRIBUTED__WORKER__PRELOAD=daflow.assemble.worker" in before
+
+
+def test_that_what_dask_is_configured_to_load_here_is_left_to_it():
+    with dask.config.set({"distributed.worker.preload": ["their.module"]}):
+        assert "PRELOAD" not in job_script_of(execution("slurm"), RUN)
 
 
 def test_that_torque_has_its_own_words_for_cores_and_memory():
