@@ -96,8 +96,7 @@ def _step_of(run: RunFolder, step: int | None) -> int:
         return wanted
     raise DataError(
         f"the run in {run.folder} has no complete forecast" + ("" if step is None else f" of step {step}"),
-        got=f"complete: {there or 'none'}",
-        allowed="a step whose forecast is complete: what is analysed is what was predicted there",
+        allowed=f"steps whose forecast is complete: {', '.join(map(str, there)) or 'none so far'}",
         do="`daflow status` tells how far the run is, `daflow resume` goes on with it",
     )
 

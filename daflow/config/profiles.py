@@ -117,7 +117,7 @@ def _found(name: str, beside: Path) -> Path:
         f"--profile {name}: there is no such profile" + ("" if near is None else f"; did you mean '{near}'?"),
         got=f"no {', '.join(form.format(name=name) for form in FORMS)} in {', '.join(map(str, looked))}",
         allowed=", ".join(there) or "a path; there are no profiles in these folders",
-        do=f"name a file, or the folder of your profiles by ${VARIABLE}",
+        do=f"name a file, as --profile deploy/{name}/profile.yaml, or the folder of profiles by ${VARIABLE}",
     )
 
 

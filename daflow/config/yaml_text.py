@@ -93,7 +93,13 @@ def _parse(text: str, source: str) -> tuple[yaml.Node | None, Any]:
         mark = error.problem_mark or error.context_mark
         where = "" if mark is None else f", line {mark.line + 1}, column {mark.column + 1}"
         what = f"{source}{where}: not YAML: {error.problem or error.context}"
-        raise ConfigError(what, do="look at that place for a colon, quote, tab or indent") from None
+        tab = (
+            mark is not None
+            and mark.buffer is not None
+            and mark.buffer[mark.pointer : mark.pointer + 1] == "\t"
+        )
+        do = "indent by spaces: YAML takes no tabs" if tab else "look there for a colon, quote or indent"
+        raise ConfigError(what, do=do) from None
     except yaml.reader.ReaderError as error:
         what = f"{source}: not YAML: character {error.position} is not text"
         raise ConfigError(what, do="save the file as UTF-8 text") from None
@@ -134,7 +140,9 @@ def _key(node: yaml.Node, source: str) -> str:
     }:
         what = f"{source}, line {node.start_mark.line + 1}: a key must be a word"
         got = node.value if isinstance(node, yaml.ScalarNode) else _form(node)
-        raise ConfigError(what, got=got or "nothing", do="name it, or put it in quotes")
+        number = node.tag in {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
+        do = "a decimal has a point (0.5), no comma; a key that looks so is put in quotes"
+        raise ConfigError(what, got=got or "nothing", do=do if number else "name it, or put it in quotes")
     name: str = node.value
     return name
 

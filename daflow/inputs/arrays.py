@@ -10,17 +10,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from zipfile import BadZipFile, is_zipfile
 from zlib import error as ZlibError  # noqa: N812 - it is a class
 
 import numpy as np
-import xarray as xr
-import zarr
 from numpy.typing import NDArray
 
 from daflow.config.section import nearest
 from daflow.errors import DataError
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 REAL_KINDS: Final = "biuf"
 """The kinds of numpy's dtypes that are real numbers: bool, int, uint, float."""
@@ -139,6 +140,9 @@ def check_file(file: Path, formats: Sequence[str]) -> None:
 
 def unreadable(file: Path, problem: object) -> DataError:
     """Return the error of a file that a reader could not read."""
+    if isinstance(problem, UnicodeDecodeError):
+        what = f"{file}: not text: byte {problem.start} is not UTF-8"
+        return DataError(what, do="save it as UTF-8; in a spreadsheet: 'CSV UTF-8'")
     return DataError(
         f"{file}: cannot be read as what its name says, {file.suffix or 'zarr'}",
         got=problem,
@@ -154,6 +158,8 @@ def open_labelled(file: Path) -> xr.Dataset:
     daflow.errors.DataError
         It cannot be read.
     """
+    import xarray as xr  # noqa: PLC0415 - only where a file has labels
+
     settings: dict[str, Any] = {"decode_times": False, "decode_timedelta": False, "chunks": None}
     with _reading(file):
         if _format_of(file) == ".zarr":
@@ -249,6 +255,8 @@ def _labelled(file: Path) -> Mapping[str | None, Opener]:
 
 
 def _zarr(file: Path) -> Mapping[str | None, Opener]:
+    import zarr  # noqa: PLC0415 - only where a file is of zarr
+
     with _reading(file):
         found = zarr.open(file, mode="r")
         if isinstance(found, zarr.Array):

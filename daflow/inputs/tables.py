@@ -58,7 +58,8 @@ def _csv(path: Path) -> Columns:
                 f"{path}, line {number}: not one cell a column",
                 got=f"{len(cells)} cells",
                 allowed=f"{len(header)}: {', '.join(header)}",
-                do="was the file cut short? put text with commas in double quotes",
+                do="was the file cut short? put text with commas in double quotes; the names of the columns "
+                "stand in the first line, without comments before it",
             )
     rows = [[cell.strip() for cell in cells] for _, cells in lines[1:]]
     return {name: np.array([row[i] for row in rows], dtype=str) for i, name in enumerate(header)}
@@ -75,6 +76,13 @@ def _lines(path: Path) -> list[tuple[int, list[str]]]:
 
 
 def _check_header(path: Path, header: Sequence[str]) -> None:
+    if len(header) == 1 and any(other in header[0] for other in ";\t"):
+        raise DataError(
+            f"{path}: its columns are not separated by commas",
+            got=header[0],
+            allowed="commas between columns, points in numbers: value,error_std",
+            do="save it so: a spreadsheet set to English does",
+        )
     if "" in header:
         raise DataError(
             f"{path}: column {header.index('') + 1} has no name",

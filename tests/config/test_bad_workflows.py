@@ -339,6 +339,8 @@ def test_that_a_bad_value_is_refused_with_its_key_and_the_cure(
         (b"just words", "not a mapping"),
         (b"name: [a, b\nseed: 3", "line 2, column 5: not YAML"),
         (b"name: a\n\tseed: 3", "line 2, column 1: not YAML"),
+        (b"name: a\n\tseed: 3", "YAML takes no tabs"),
+        (b"prior: {mean: 0,5}", "a decimal has a point"),
         (b"name: 'a", "not YAML"),
         (b"name: a\n---\nname: b", "not YAML"),
         (b"name: *a", "not YAML"),

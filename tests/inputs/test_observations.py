@@ -238,9 +238,17 @@ def test_that_an_empty_table_is_refused(tmp_path, text):
     assert "empty" in error_of(table(tmp_path, text))
 
 
+@pytest.mark.parametrize("other", [";", "\t"])
+def test_that_a_table_with_other_separators_is_told_which_to_use(tmp_path, other):
+    message = error_of(table(tmp_path, CSV.replace(",", other).replace("99.25", "99,25")))
+    assert "not separated by commas" in message
+    assert f"error_std{other}unit" in message
+    assert "value,error_std" in message
+
+
 def test_that_a_file_that_is_no_table_is_refused(tmp_path):
     (tmp_path / "bytes.csv").write_bytes(b"value\n\xff\xfe")
-    assert "cannot be read" in error_of(tmp_path / "bytes.csv")
+    assert "byte 6 is not UTF-8" in error_of(tmp_path / "bytes.csv")
     assert "no such file" in error_of(tmp_path / "none.csv")
     assert ".csv, .nc, .nc4, .zarr" in error_of(table(tmp_path, name="obs.xlsx"))
     (tmp_path / "cut.nc").write_bytes(b"hello")
