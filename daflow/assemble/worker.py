@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from functools import lru_cache
@@ -21,6 +22,21 @@ from daflow.execution.workbench import Workbench
 from daflow.records import Outcome, Task
 
 _one_at_a_time = Lock()
+
+
+def dask_setup(worker: object) -> None:  # noqa: ARG001 - dask calls it with the worker that loads this
+    """Let a worker that is told to go in the middle of a heartbeat go without a traceback."""
+    logging.getLogger("tornado.application").addFilter(is_no_parting)
+
+
+def is_no_parting(record: logging.LogRecord) -> bool:
+    """Say whether a record is anything but a heartbeat that found the worker's own connections closed.
+
+    On a busy machine many a worker goes like that when a run is over. Nothing is wrong then, but
+    tornado prints a traceback, under whatever the driver has said last.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(error, RuntimeError) and str(error) == "ConnectionPool is closed")
 
 
 def workbench(folder: str) -> Workbench:
