@@ -30,7 +30,7 @@ from daflow.execution.registry import registered
 from daflow.names import TRUTH, Phase
 from daflow.ports import Store
 from daflow.records import Task
-from daflow.runs.lease import Holder
+from daflow.runs.lease import BORN_AT, Holder
 from daflow.storage.files import PARTIAL
 
 MARK: Final = "DAFLOW_RUN"
@@ -90,8 +90,8 @@ def name_of(folder: Path) -> str:
 
 def mark_of(folder: Path, driver: Holder) -> str:
     """Return the mark of a driver's processes: run, host, process, when it started, when its job ends."""
-    ends = os.environ.get(JOB_END, "-")
-    return f"{name_of(folder)} {driver.host} {driver.pid} {driver.process_started!r} {ends}"
+    started = driver.born or repr(driver.process_started)
+    return f"{name_of(folder)} {driver.host} {driver.pid} {started} {os.environ.get(JOB_END, '-')}"
 
 
 @contextmanager
@@ -130,7 +130,11 @@ def is_orphan(run: str, mark: str, job_end: str) -> bool:
     if len(parts) != 5 or parts[0] != run or parts[1] != socket.gethostname() or parts[4] != job_end:
         return False
     try:
-        driver = Holder(parts[1], int(parts[2]), float(parts[3]), 0.0, 0.0)
+        pid = int(parts[2])
+        if BORN_AT in parts[3]:
+            driver = Holder(parts[1], pid, 0.0, 0.0, 0.0, born=parts[3])
+        else:
+            driver = Holder(parts[1], pid, float(parts[3]), 0.0, 0.0)
     except ValueError:
         return False
     return not driver.alive()

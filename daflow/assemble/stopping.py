@@ -119,7 +119,7 @@ def _signal(holder: Holder, number: int) -> None:
     """Send a signal to a driver on this host; to no later process of its number."""
     with suppress(psutil.Error):
         process = psutil.Process(holder.pid)
-        if abs(process.create_time() - holder.process_started) < 1.0:
+        if holder.alive():
             process.send_signal(number)
 
 

@@ -45,7 +45,25 @@ _LENGTH: Final = 1024
 which a reader finds nothing."""
 
 
+BORN_AT: Final = "@"
+"""Stands between a process's birth and the boot since which it is counted."""
+
 log = logging.getLogger(__name__)
+
+
+def born(pid: int) -> str:
+    """Return what no other process of this number has, whatever the clock is set to; empty if it has ended.
+
+    When it started, in ticks since this machine was booted, and which boot that was. Only Linux tells them.
+    """
+    try:
+        # The name in parentheses may hold anything, spaces and parentheses too.
+        told = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        # Where nobody waits for it, as in many containers, a dead process keeps its number.
+        return "" if told[0] in "ZX" else f"{told[19]}{BORN_AT}{boot}"
+    except (OSError, IndexError):
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +73,7 @@ class Holder:
     host: str
     pid: int
     process_started: float
-    """Seconds since the epoch: tells a process from a later one with the same number."""
+    """Seconds since the epoch, as the clock stood then."""
     since: float
     renewed: float
     mode: Mode = "foreground"
@@ -63,6 +81,8 @@ class Holder:
     """The id of the queue's job that it runs in, if any."""
     system: str = ""
     """That queue: ``slurm``, ``pbs``, ..."""
+    born: str = ""
+    """As `born` has it; empty where that cannot be told, and in leases of before."""
 
     @classmethod
     def this_process(cls, mode: Mode = "foreground", job: str = "", system: str = "") -> Holder:
@@ -70,7 +90,7 @@ class Holder:
         now = time.time()
         pid = os.getpid()
         started = psutil.Process(pid).create_time()
-        return cls(socket.gethostname(), pid, started, now, now, mode, job, system)
+        return cls(socket.gethostname(), pid, started, now, now, mode, job, system, born(pid))
 
     @property
     def here(self) -> bool:
@@ -100,10 +120,11 @@ class Holder:
         """Say whether the holder is still at work, as far as can be told from here."""
         if not self.here:
             return time.time() - self.renewed < STALE_SECONDS
+        if self.born:
+            return born(self.pid) == self.born
         try:
             process = psutil.Process(self.pid)
             started: float = process.create_time()
-            # Where nobody waits for it, as in many containers, a dead process keeps its number.
             ended = process.status() in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
         except psutil.NoSuchProcess:
             return False

@@ -6,9 +6,9 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
 from dataclasses import asdict, replace
 
+import psutil
 import pytest
 
 from daflow.errors import LeaseError, StoreError
@@ -41,6 +41,13 @@ def driver(tmp_path):
 
 def write(path, holder):
     path.write_text(json.dumps(asdict(holder)))
+
+
+def until(true):
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def elsewhere(age):
@@ -91,8 +98,27 @@ def test_that_the_lease_of_a_killed_driver_is_taken_over_even_while_it_is_a_zomb
 def test_that_a_later_process_with_the_same_number_is_not_the_holder(tmp_path):
     holder = Holder.this_process()
     assert holder.alive()
-    assert not replace(holder, process_started=holder.process_started - 3600).alive()
+    assert not replace(holder, born=f"1@{holder.born.partition('@')[2]}").alive()
+    assert not replace(holder, born=f"{holder.born.partition('@')[0]}@another-boot").alive()
     assert not replace(holder, pid=2**22 + 1).alive()
+
+
+def test_that_leases_of_before_tell_a_process_by_when_it_started(tmp_path):
+    path = tmp_path / "lease"
+    before = {name: value for name, value in asdict(Holder.this_process()).items() if name != "born"}
+    path.write_text(json.dumps(before))
+    assert read_holder(path).alive()
+    path.write_text(json.dumps(before | {"process_started": before["process_started"] - 3600}))
+    assert not read_holder(path).alive()
+
+
+def test_that_a_holder_lives_whatever_the_clock_is_set_to(driver, monkeypatch):
+    _, path = driver
+    holder, create_time = read_holder(path), psutil.Process.create_time
+    # The start of a process in seconds since the epoch moves with the clock.
+    monkeypatch.setattr(psutil.Process, "create_time", lambda process: create_time(process) + 86400)
+    assert holder.alive()
+    assert not replace(holder, born="").alive()
 
 
 def test_that_another_machine_s_lease_holds_while_it_is_fresh_and_no_longer(tmp_path):
@@ -175,13 +201,16 @@ def test_that_of_drivers_that_look_at_once_where_there_are_no_locks_one_gets_the
     monkeypatch.setattr(module, "read_holder", looks_slowly)
     # Processes of one host know of each other: these are of different ones.
     holders = [replace(Holder.this_process(), host=f"host-{n}") for n in range(4)]
-    start, taken = threading.Barrier(4), []
+    start, taken, refused = threading.Barrier(4), [], []
 
     def drive(holder):
         start.wait()
-        with suppress(LeaseError), Lease(path, holder):
-            taken.append(holder.host)
-            time.sleep(0.5)
+        try:
+            with Lease(path, holder):
+                taken.append(holder.host)
+                until(lambda: len(taken) + len(refused) == len(holders))
+        except LeaseError:
+            refused.append(holder.host)
 
     threads = [threading.Thread(target=drive, args=[holder]) for holder in holders]
     for thread in threads:
@@ -214,9 +243,7 @@ def test_that_a_driver_that_was_taken_for_dead_leaves_the_run_to_its_successor(t
     with Lease(path) as lease, Journal(tmp_path / "journal", check=lease.check) as journal:
         journal.append({"fact": "one"})
         write(path, elsewhere(0))
-        end = time.monotonic() + 10
-        while lease._renewer.is_alive() and time.monotonic() < end:
-            time.sleep(0.01)
+        until(lambda: not lease._renewer.is_alive())
         with pytest.raises(LeaseError, match="taken over") as error:
             journal.append({"fact": "two"})
         assert "another-host" in str(error.value)
@@ -253,7 +280,8 @@ def locked(tmp_path):
         process.communicate()
 
 
-def test_that_a_driver_that_is_dying_is_waited_for(locked):
+def test_that_a_driver_that_is_dying_is_waited_for(locked, monkeypatch):
+    monkeypatch.setattr(module, "DYING_SECONDS", 60.0)
     dead = replace(Holder.this_process(), pid=2**22 + 1)
     with Lease(locked(dead, 0.3)) as lease:
         assert lease.holder.pid == os.getpid()
@@ -269,8 +297,9 @@ def test_that_a_lock_of_a_dead_driver_that_stays_is_refused_in_the_end(locked, m
 def test_that_one_with_patience_waits_for_the_lease_of_another_host_to_be_stale(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "TRY_SECONDS", 0.05)
     path = tmp_path / "lease"
-    write(path, elsewhere(STALE_SECONDS - 1.0))
+    write(path, elsewhere(STALE_SECONDS - 60.0))
     with pytest.raises(LeaseError, match="another-host"), Lease(path):
         pass
-    with Lease(path, patience=10.0):
+    write(path, elsewhere(STALE_SECONDS - 1.0))
+    with Lease(path, patience=60.0):
         assert read_holder(path).pid == os.getpid()
