@@ -16,6 +16,7 @@ import numpy as np
 
 from daflow.config.section import nearest
 from daflow.errors import ConfigError, MemberError, ModelFailed, StoreError
+from daflow.models.printed import Printed
 from daflow.ports import ObservationTable
 
 TRACEBACK: Final = "traceback.txt"
@@ -152,11 +153,12 @@ def accepted_keywords(
 def call_for_member(function: Callable[[], Any], name: str, log_dir: Callable[[], Path]) -> object:
     """Return what a user's function returns; turn what it raises into `ModelFailed`.
 
-    The traceback is kept in the folder that ``log_dir`` returns, asked for only then. Errors of members and
-    of the store, and lack of memory, pass as they are.
+    The traceback, and what is printed, are kept in the folder that ``log_dir`` returns, asked for only then.
+    Errors of members and of the store, and lack of memory, pass as they are.
     """
     try:
-        return function()
+        with Printed(log_dir):
+            return function()
     except (MemberError, StoreError, MemoryError):
         raise
     except (Exception, SystemExit) as problem:
@@ -168,7 +170,7 @@ def call_for_member(function: Callable[[], Any], name: str, log_dir: Callable[[]
         where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
         raise ModelFailed(
             f"{name} raised {type(problem).__name__}: {problem}{where}",
-            do=f"see {TRACEBACK} in the member's logs",
+            do=f"see {TRACEBACK} in the member's logs: daflow logs RUN --member N",
         ) from problem
 
 
