@@ -143,10 +143,12 @@ def test_that_a_driver_is_left_to_itself_once_it_has_taken_the_run_up(run, monke
         "time.sleep(0.2)\n"
         "fact = {'fact': 'opened', 'pid': os.getpid()}\n"
         f"open({str(run.journal)!r}, 'a').write(json.dumps(fact) + '\\n')\n"
-        "time.sleep(0.5)\n",
+        "while not os.path.exists('go'): time.sleep(0.05)\n",
     )
+    monkeypatch.chdir(run.folder)
     run.journal.write_text(json.dumps(OPENED) + "\n")
     started = start(run.folder, ["resume", "x"])
+    (run.folder / "go").touch()
     assert started.exit_code is None, started.said
     assert started.said == ""
 

@@ -12,11 +12,12 @@ import pytest
 import xarray as xr
 
 import daflow
-from daflow.assemble import unstacking
+from daflow.assemble import launch, unstacking
 from daflow.assemble.folder import make_run
 from daflow.config.load import load_workflow
 from daflow.errors import DataError, EnsembleError
 from daflow.names import PARAMETERS
+from tests.assemble.branch_runs import pool_of
 from tests.end_to_end.small_run import CALLABLE, OBSERVABLES, WELL, finals, run_inline, written
 
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - no secrets: syncs are free there
@@ -157,7 +158,8 @@ def test_that_nothing_is_there_before_a_run_has_begun(tmp_path):
     assert sorted(path.name for path in run.folder.iterdir()) == ["resolved.json", "workflow.yaml"]
 
 
-def test_that_run_goes_on_with_a_run_that_stopped_and_resume_says_how_it_ended(tmp_path):
+def test_that_run_goes_on_with_a_run_that_stopped_and_resume_says_how_it_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(launch, "_pool", pool_of([]))
     workflow = written(tmp_path, CALLABLE + "policy: {min_members: 12}\n", FAILS.replace("+ par", "# "))
     with pytest.raises(EnsembleError, match="11 of 12 members"):
         daflow.run(workflow, tmp_path / "run")

@@ -122,7 +122,7 @@ def test_that_a_driver_that_does_not_answer_is_killed_and_cleared_up_after(run, 
     process = driver("deaf")
     answer, _ = stopped(run, now=True)
     assert (answer.killed, answer.cleared) == (True, Cleared(folders=1))
-    assert process.wait(timeout=5) == -signal.SIGKILL
+    assert process.wait(timeout=60) == -signal.SIGKILL
 
 
 @pytest.mark.parametrize(

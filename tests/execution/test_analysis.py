@@ -1,6 +1,6 @@
 import itertools
 from dataclasses import replace
-from threading import Lock
+from threading import Event, Lock
 from time import sleep
 
 import numpy as np
@@ -197,18 +197,25 @@ def test_that_slices_updated_as_a_pipeline_are_those_updated_one_by_one(tmp_path
 @pytest.mark.parametrize("cores", [1, 2])
 def test_that_as_many_slices_are_computed_at_a_time_as_the_task_has_cores(tmp_path, cores):
     lock, computing, most = Lock(), [], []
+    enough = Event()
 
     def change(values):
         with lock:
             computing.append(1)
             most.append(len(computing))
+            if len(computing) >= cores:
+                enough.set()
+        # The first waits for the second, wherever there is to be one; then there is time for one too many.
+        enough.wait(60)
         sleep(0.02)
         with lock:
             computing.pop()
         return values + 1.0
 
+    enough.set()
     run, method, _ = updated(tmp_path, change)
     most.clear()
+    enough.clear()
     bench = run.bench(make_method=lambda observations: method, margins=PLAIN)
     outcomes = carry_out_all(bench, [Task(Phase.UPDATE, 0, i) for i in range(3)], cores=cores)
     assert [outcome.status for outcome in outcomes] == [Status.OK] * 3

@@ -1,5 +1,6 @@
 import itertools
-from threading import Barrier, Lock, active_count, current_thread
+import threading
+from threading import Barrier, Lock, current_thread
 from time import sleep
 
 import pytest
@@ -34,7 +35,7 @@ def test_that_every_task_is_done_once_in_as_many_lanes_as_there_are(n_tasks, n_l
 
 
 def test_that_lanes_work_at_the_same_time():
-    together = Barrier(3, timeout=10)
+    together = Barrier(3, timeout=60)
     assert sorted(in_lanes(range(6), lambda: lambda task: (together.wait(), task)[1])) == list(range(6))
 
 
@@ -43,19 +44,19 @@ def test_that_a_single_task_is_done_by_the_caller():
 
 
 def test_that_nothing_is_under_way_when_the_results_are_no_longer_taken():
-    done, before = [], active_count()
+    done, before = [], set(threading.enumerate())
 
     def do(task):
         sleep(0.01)
         done.append(task)
         return task
 
-    results = in_lanes(range(100), lambda: do)
+    results = in_lanes(range(100_000), lambda: do)
     next(results)
     results.close()
-    assert active_count() == before
+    assert set(threading.enumerate()) <= before
     n_done = len(done)
-    assert n_done < 10
+    assert n_done < 1000
     sleep(0.03)
     assert len(done) == n_done
 

@@ -14,7 +14,7 @@ def never_returns():
     import ctypes
     ctypes.PyDLL(None).sleep(600)  # holds the interpreter's lock
 
-with watchdog(0.5, Path(sys.argv[1])):
+with watchdog(1.0, Path(sys.argv[1])):
     never_returns()
 """
 
