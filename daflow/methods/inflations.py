@@ -13,7 +13,7 @@ from daflow.methods.observed import Observed
 from daflow.names import Purpose
 from daflow.numerics.arrays.random import NormalRows
 from daflow.numerics.inflation.adaptive import InflationEstimate, combined_inflation, inflation_by_blocks
-from daflow.numerics.inflation.fixed import (
+from daflow.numerics.inflation.in_place import (
     add_draws,
     deviations_of,
     mix_anomalies,

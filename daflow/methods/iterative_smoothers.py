@@ -15,14 +15,12 @@ from daflow.numerics.diagnostics.misfit import spread
 from daflow.numerics.inversion.global_update import transform_members
 from daflow.numerics.observations.blocks import BlockedObservations
 from daflow.numerics.observations.perturbations import Perturbations
+from daflow.numerics.smoothers.iterative_smoothers import member_span, next_damping, no_weights
 from daflow.numerics.smoothers.weight_steps import (
     PredictionSums,
     costs,
     gauss_newton,
     levenberg_marquardt,
-    member_span,
-    next_damping,
-    no_weights,
     sums_of_predictions,
     survivors_weights,
     transform_of_weights,
@@ -223,7 +221,7 @@ class LevenbergMarquardt:
         if given.step > 0:
             before, damping = _Best.kept(given), float(_before(given, "damping"))
             if not _before(given, "incomparable"):
-                damping = next_damping(damping, before.costs, best.costs, self.factor)
+                damping = next_damping(damping, before.costs, best.costs, factor=self.factor)
                 accepted = best.cost < before.cost
                 last = accepted and before.cost - best.cost < self.tolerance * before.cost
             best = best if accepted else before

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from daflow.methods.inflated import OWN
 from daflow.methods.inflations import widened
 from daflow.numerics.arrays.validation import finite_array
-from daflow.numerics.inflation.fixed import widen
+from daflow.numerics.inflation.in_place import widen
 from daflow.numerics.inflation.spatial import (
     Departures,
     InflationField,

@@ -21,7 +21,7 @@ from daflow.assemble.step_scores import Scoring
 from daflow.cli.app import app
 from daflow.errors import DataError
 from daflow.names import TRUTH, Phase
-from daflow.numerics.diagnostics.information import degrees_of_freedom_for_signal
+from daflow.numerics.diagnostics.information import degrees_of_freedom_for_signal, innovation_chi_square
 from daflow.numerics.diagnostics.scores import scores_of
 from daflow.ports import Observations
 from daflow.records import Cycle
@@ -122,10 +122,7 @@ def test_that_figures_are_those_of_the_predictions(run, found):
         if step < 2:
             at = found.isel(step=step)
             assert at["misfit"] == pytest.approx(misfit)
-            innovation, n = (value - predicted.mean(axis=0)) / std, len(predicted)
-            whole = (n + 1) / n * np.atleast_2d(np.cov((predicted / std).T)) + np.eye(std.size)
-            chi_square = innovation @ np.linalg.solve(whole, innovation) / std.size
-            assert at["chi_square"] == pytest.approx(chi_square)
+            assert at["chi_square"] == pytest.approx(innovation_chi_square(predicted, value, std**2))
             assert at["dfs"] == pytest.approx(degrees_of_freedom_for_signal(predicted, std**2))
             assert at["alpha"] == 2.0
     before, after = ((value - run.predicted(step).values.mean(axis=0)) / std for step in (0, 2))

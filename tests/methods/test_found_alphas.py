@@ -10,6 +10,7 @@ import pytest
 from daflow.errors import CombinationError, RunError
 from daflow.methods import DiscrepancyEsMda, EsMda, PerturbedUpdate, RestrictedEsMda
 from daflow.methods.step_lengths import DiscrepancyLengths, member_misfits
+from daflow.numerics.diagnostics.misfit import data_misfit
 from daflow.numerics.obs_error.covariance import as_covariance
 from daflow.ports import SliceInput, SlicePoints, StepInput
 from daflow.records import StateSlice
@@ -182,5 +183,4 @@ def test_that_misfits_read_by_blocks_are_those_of_the_whole(error):
     predicted = problem.predict(problem.prior)
     given = StepInput(0, range(9), lambda start, stop: predicted[:, start:stop].copy(), {})
     found = member_misfits(given, problem.source)
-    residual = problem.values - predicted
-    close(found, 0.5 * np.sum(residual * problem.covariance.solve(residual), axis=1), 1e-12)
+    close(found, data_misfit(predicted, problem.values, problem.covariance), 1e-12)

@@ -18,16 +18,23 @@ from daflow.methods.inflations import (
 )
 from daflow.methods.observed import Observed
 from daflow.methods.spatial_inflation import SeenSpatially, SpatialPrior
-from daflow.numerics.inflation.adaptive import InflationEstimate, combined_inflation, inflation_by_blocks
-from daflow.numerics.inflation.fixed import inflate_anomalies
+from daflow.numerics.inflation.adaptive import (
+    InflationEstimate,
+    combined_inflation,
+    inflation_of_innovations,
+)
+from daflow.numerics.inflation.fixed import (
+    inflate_anomalies,
+    inflate_variance,
+    relax_to_anomalies,
+    relax_to_spread,
+)
 from daflow.numerics.inflation.spatial import InflationField, update_inflation
 from daflow.numerics.localization.distance import DistanceTaper, state_obs_taper, taper_by_kind
 from daflow.numerics.obs_error.covariance import DiagonalCovariance
-from daflow.numerics.observations.blocks import innovations_of_arrays
 from daflow.ports import Prepared, SliceInput, SlicePoints, StepInput
 from daflow.records import StateSlice
 from tests.methods.in_slices import InSlices
-from tests.numerics.inflation.plain import relaxed_to_anomalies, relaxed_to_spread
 
 N_MEMBERS, N_STATE, N_OBS = 9, 40, 6
 RNG = np.random.default_rng(3)
@@ -188,11 +195,11 @@ def test_that_relaxation_is_that_of_the_whole_arrays(strength):
     plain = one_step(es_mda())
     close(
         one_step(inflated_method(es_mda(), None, (RelaxedToSpread(strength),))),
-        relaxed_to_spread(PRIOR, plain, strength),
+        relax_to_spread(PRIOR, plain, strength),
     )
     close(
         one_step(inflated_method(es_mda(), None, (RelaxedToPerturbations(strength),))),
-        relaxed_to_anomalies(PRIOR, plain, strength),
+        relax_to_anomalies(PRIOR, plain, strength),
     )
 
 
@@ -270,7 +277,7 @@ def test_that_an_adaptive_factor_is_the_estimate_so_far_combined_with_the_step_s
     estimate = InflationEstimate(1.2, 0.5)
     for step in range(3):
         predicted = PREDICTED + 0.3 * step
-        seen = inflation_by_blocks(innovations_of_arrays(predicted, VALUES + step, DIAGONAL))
+        seen = inflation_of_innovations(predicted, VALUES + step, DIAGONAL)
         estimate = combined_inflation(estimate, seen, growth=1.1)
         found, prepared = run.step(step, PRIOR, predicted, MEMBERS)
         assert prepared.figures["inflation"] == pytest.approx(estimate.factor)
@@ -278,8 +285,8 @@ def test_that_an_adaptive_factor_is_the_estimate_so_far_combined_with_the_step_s
         assert prepared.figures["inflation_of_step"] == pytest.approx(seen.factor)
         expected, _ = InSlices(es_mda(), POINTS).step(
             step,
-            inflate_anomalies(PRIOR, np.sqrt(estimate.factor)),
-            inflate_anomalies(predicted, np.sqrt(estimate.factor)),
+            inflate_variance(PRIOR, estimate.factor),
+            inflate_variance(predicted, estimate.factor),
             MEMBERS,
         )
         close(found, expected)
@@ -345,9 +352,7 @@ def test_that_a_spatial_inflation_learns_what_the_whole_arrays_tell_through_two_
             InflationField(np.clip(1 + (damping if step else 1) * (f.factor - 1), *bounds), f.deviation)
             for f in fields
         ]
-        wide = [
-            inflate_anomalies(e, np.sqrt(f.factor)) for e, f in zip((prior, predicted), used, strict=True)
-        ]
+        wide = [inflate_variance(e, f.factor) for e, f in zip((prior, predicted), used, strict=True)]
         close(found, InSlices(es_mda(), POINTS).step(step, *wide, MEMBERS)[0])
         assert prepared.figures["inflation"] == pytest.approx(used[1].factor.mean())
         for which, (ensemble, taper) in enumerate(zip((prior, predicted), tapers, strict=True)):

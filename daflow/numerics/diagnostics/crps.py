@@ -32,9 +32,16 @@ def crps(ensemble: ArrayLike, truth: ArrayLike) -> FloatArray:
     DataError
         Arrays that are not finite or whose shapes disagree, or no member.
     """
-    members, observed = _cases(ensemble, truth)
-    distance: FloatArray = np.abs(members - observed).mean(axis=0)
-    return distance - 0.5 * _mean_difference(members)
+    return _score(ensemble, truth, 0)
+
+
+def fair_crps(ensemble: ArrayLike, truth: ArrayLike) -> FloatArray:
+    """Return the score (n,) that an infinite ensemble of the same kind would have in the mean.
+
+    Differences of members are averaged over n (n - 1) pairs. Source: Ferro (2014), Q. J. R. Meteorol. Soc.
+    140, 1917. Laws: its mean over draws does not depend on the number of members; needs two.
+    """
+    return _score(ensemble, truth, 1)
 
 
 class CrpsParts(NamedTuple):
@@ -61,7 +68,7 @@ def crps_parts(ensemble: ArrayLike, truth: ArrayLike) -> CrpsParts:
     ensemble : (n_members, n)
     truth : (n,)
     """
-    members, observed = _cases(ensemble, truth)
+    members, observed = _cases(ensemble, truth, 1)
     n_members, n_cases = members.shape
     ordered = np.sort(members, axis=0)
     # Lengths of each gap between members below and above the truth; outside, only what the truth is beyond.
@@ -83,22 +90,29 @@ def crps_parts(ensemble: ArrayLike, truth: ArrayLike) -> CrpsParts:
     reliability = float(width @ (frequency - probability) ** 2)
     potential = float(width @ (frequency * (1 - frequency)))
     # The truths of all cases as one ensemble for each: half the mean difference between two of them.
-    climatology = 0.5 * _mean_difference(observed[:, np.newaxis])
+    climatology = 0.5 * _mean_difference(observed[:, np.newaxis], n_cases**2)
     return CrpsParts(reliability + potential, reliability, potential, float(climatology[0]))
 
 
-def _mean_difference(members: FloatArray) -> FloatArray:
-    """Return the mean distance of two members, over all ordered pairs."""
+def _score(ensemble: ArrayLike, truth: ArrayLike, fewer: int) -> FloatArray:
+    members, observed = _cases(ensemble, truth, 1 + fewer)
+    distance: FloatArray = np.abs(members - observed).mean(axis=0)
+    n = len(members)
+    return distance - 0.5 * _mean_difference(members, n * (n - fewer))
+
+
+def _mean_difference(members: FloatArray, n_pairs: int) -> FloatArray:
+    """Return the sum over ordered pairs of members of their distance, over a number of pairs."""
     ordered = np.sort(members - members[0], axis=0)
     n = len(members)
     ranks = 2 * np.arange(n) - n + 1
-    return np.asarray(2 * (ranks @ ordered) / n**2)
+    return np.asarray(2 * (ranks @ ordered) / n_pairs)
 
 
-def _cases(ensemble: ArrayLike, truth: ArrayLike) -> tuple[FloatArray, FloatArray]:
+def _cases(ensemble: ArrayLike, truth: ArrayLike, fewest: int) -> tuple[FloatArray, FloatArray]:
     members = finite_array("ensemble", ensemble, (None, None))
     observed = finite_array("truth", truth, (members.shape[1],))
-    if members.size == 0:
-        allowed = "(1 or more, 1 or more)"
+    if len(members) < fewest or observed.size == 0:
+        allowed = f"({fewest} or more, 1 or more)"
         raise DataError("an ensemble cannot be scored", got=members.shape, allowed=allowed)
     return members, observed

@@ -30,11 +30,9 @@ class InnovationFigures(NamedTuple):
     """Whether an ensemble and the errors of its observations can both be right."""
 
     chi_square: float
-    r"""A degree of freedom: :math:`d^T (\frac{n+1}{n} Z^T Z + I)^{-1} d / n_{obs}`, n the members.
-
-    About 1 where ensemble and errors are right; above, where they promise too much. The mean of n members is
-    itself in doubt, for which their covariance counts (n + 1) / n times. NaN where rounding hides it: where
-    errors are a millionth of innovations."""
+    r"""A degree of freedom: :math:`d^T (\frac{n+1}{n} Z^T Z + I)^{-1} d / n_{obs}`, n the members; as
+    `daflow.numerics.diagnostics.information.innovation_chi_square`. NaN where rounding hides it: where errors
+    are a millionth of innovations."""
     signal: float
     """Degrees of freedom for signal, as `daflow.numerics.diagnostics.information`; NaN where rounding hides
     it."""

@@ -30,11 +30,17 @@ def ranks(ensemble: ArrayLike, truth: ArrayLike) -> IntArray:
     return np.asarray(np.count_nonzero(members < observed, axis=0), dtype=np.int64)
 
 
+def rank_histogram(ensemble: ArrayLike, truth: ArrayLike) -> IntArray:
+    """Return how many cases have each rank (n_members + 1,). Histograms of parts add up."""
+    found = ranks(ensemble, truth)
+    return np.bincount(found, minlength=len(np.asarray(ensemble)) + 1)
+
+
 def shared_rank_histogram(ensemble: ArrayLike, truth: ArrayLike) -> FloatArray:
     """Return the histogram (n_members + 1,) that drawing among members that equal the truth has in the mean.
 
     A case of which k members equal the truth adds 1 / (k + 1) to each of the ranks that it could have.
-    Laws: without equal members it counts `ranks`; its sum is n; histograms of parts add up.
+    Laws: without equal members it is `rank_histogram`; its sum is n; histograms of parts add up.
 
     Parameters
     ----------

@@ -75,7 +75,7 @@ def mean_misfits(
 ) -> FloatArray:
     """Return the mean misfit per observation of each group (n_groups,), over the members; NaN of none.
 
-    Law: the mean `daflow.numerics.diagnostics.misfit.normalized_misfit` of each group, in one pass.
+    Law: those of `daflow.numerics.diagnostics.misfit.misfit_by_group`, in one pass.
 
     Parameters
     ----------

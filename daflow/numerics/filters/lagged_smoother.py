@@ -2,7 +2,7 @@ r"""The ensemble Kalman smoother: what an analysis learns, told to earlier times
 
 The transform of an analysis is a combination of members, and a member is a whole trajectory: applied to the
 ensembles of earlier times, kept up to a lag, it updates these with the new observations. Transforms of
-several analyses are multiplied first, so that an earlier time costs one product of matrices, whenever
+several analyses are `composed` first, so that an earlier time costs one product of matrices, whenever
 it is asked for.
 
 Source: Evensen & van Leeuwen (2000), Monthly Weather Review 128, 1852. Cohn, Sivakumaran & Todling (1994),
@@ -15,7 +15,37 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from daflow.errors import ConfigError, DataError
 from daflow.numerics.arrays.validation import FloatArray
+from daflow.numerics.filters.ensemble_transform import EnsembleTransform
+
+
+def composed(transforms: Sequence[EnsembleTransform]) -> EnsembleTransform:
+    """Return the one transform that does what several do one after the other.
+
+    Laws: it equals applying each in turn; it is associative. Cost: n_members^3 a transform.
+
+    Parameters
+    ----------
+    transforms
+        In the order in which they are applied, all of the same number of members.
+
+    Raises
+    ------
+    DataError
+        There is none, or they are of different ensembles.
+    """
+    if not transforms or len({len(one.mean_weights) for one in transforms}) != 1:
+        raise DataError(
+            "transforms cannot be composed",
+            got=[len(one.mean_weights) for one in transforms],
+            allowed="one or more, all of as many members",
+        )
+    weights, mixing = np.zeros(len(transforms[0].mean_weights)), np.eye(len(transforms[0].mean_weights))
+    for one in transforms:
+        weights = weights + one.mean_weights @ mixing
+        mixing = one.anomaly_transform @ mixing
+    return EnsembleTransform(weights, mixing)
 
 
 def composed_as_members_leave(
@@ -44,3 +74,22 @@ def composed_as_members_leave(
         product = product if matrix is None else matrix @ product
         before = present
     return product
+
+
+def transforms_for(step: int, last: int, lag: int) -> range:
+    """Return which analyses, from that of the step itself on, update the ensemble of a step.
+
+    Laws: a lag of 0 is the filter; none beyond the lag, none beyond the last analysis.
+
+    Parameters
+    ----------
+    step
+        Of the ensemble, 0 or more.
+    last
+        The number of the last analysis there is.
+    lag
+        By how many steps observations reach back, 0 or more.
+    """
+    if step < 0 or lag < 0:
+        raise ConfigError("the lag of a smoother", got=f"step {step}, lag {lag}", allowed="0 or more, both")
+    return range(step, min(step + lag, last) + 1)

@@ -1,13 +1,14 @@
 r"""Inflation of the whole forecast, estimated from its departures from the observations.
 
 The factor lambda multiplies forecast *variances*. With innovations d of the mean and the covariance of the
-predictions :math:`C_{yy}`, :math:`E[d d^T] = \lambda C_{yy} + R`, and so a scalar product of d with itself
-tells lambda. One analysis tells it badly: `combined_inflation` remembers.
+predictions :math:`C_{yy}`, :math:`E[d d^T] = \lambda C_{yy} + R`, and so a scalar product of d with itself or
+with the analysis increment tells lambda. One analysis tells it badly: `combined_inflation` remembers.
 
 References
 ----------
-Wang & Bishop (2003), Journal of the Atmospheric Sciences 60, 1140. Li, Kalnay & Miyoshi (2009), Q. J. R.
-Meteorol. Soc. 135, 523. Miyoshi (2011), Monthly Weather Review 139, 1519.
+Wang & Bishop (2003), Journal of the Atmospheric Sciences 60, 1140. Desroziers, Berre, Chapnik & Poli (2005),
+Q. J. R. Meteorol. Soc. 131, 3385. Li, Kalnay & Miyoshi (2009), the same journal 135, 523. Miyoshi (2011),
+Monthly Weather Review 139, 1519.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from daflow.errors import DataError
-from daflow.numerics.arrays.linalg import cholesky, forward_solve
-from daflow.numerics.arrays.validation import positive_number
+from daflow.numerics.arrays.ensembles import ensemble_of, mean_of
+from daflow.numerics.arrays.linalg import anomalies_of, cholesky, forward_solve
+from daflow.numerics.arrays.validation import FloatArray, finite_array, positive_number
+from daflow.numerics.obs_error.covariance import Covariance, as_covariance
 from daflow.numerics.observations.blocks import BlockedInnovations
 
 
@@ -31,15 +35,40 @@ class InflationEstimate(NamedTuple):
     """Of the factor."""
 
 
-def inflation_by_blocks(source: BlockedInnovations) -> InflationEstimate | None:
+def inflation_of_innovations(
+    predicted: ArrayLike, observations: ArrayLike, obs_error: Covariance | ArrayLike
+) -> InflationEstimate:
     r"""Return what the innovations tell, :math:`(d^T R^{-1} d - n) / tr(C_{yy} R^{-1})`.
 
-    With errors R = D + F F' the two sums over the inverse of R are those over the inverse of D, less what
-    the patterns F take away (Woodbury). Source: Wang & Bishop (2003); the variance is that which a sum of
-    n_obs squares has (Miyoshi, 2011).
+    Source: Wang & Bishop (2003). Laws: unbiased, where the errors are as assumed; its variance falls
+    as 1 / n_obs; units of the observations do not matter.
 
-    Laws: unbiased, where the errors are as assumed; its variance falls as 1 / n_obs; units of the
-    observations and the size of the blocks do not matter; None where no prediction has any spread.
+    Parameters
+    ----------
+    predicted : (n_members, n_obs)
+        Forecasts of the observations, not inflated.
+    observations : (n_obs,)
+    obs_error
+        R: a covariance, variances (n_obs,), or a matrix (n_obs, n_obs).
+
+    Raises
+    ------
+    DataError
+        Arrays that cannot be used, or predictions without any spread.
+    """
+    covariance, ensemble, innovation = _read(predicted, observations, obs_error)
+    trace = _signal(covariance, ensemble)
+    factor = (float(innovation @ covariance.solve(innovation)) - covariance.n_obs) / trace
+    return _estimate(factor, trace, covariance.n_obs)
+
+
+def inflation_by_blocks(source: BlockedInnovations) -> InflationEstimate | None:
+    r"""Return what the innovations tell, from observations that are read by blocks.
+
+    With errors R = D + F F' the two sums over the inverse of R are those over the inverse of D, less what
+    the patterns F take away (Woodbury).
+
+    Laws: it is `inflation_of_innovations` of the whole arrays; None where no prediction has any spread.
 
     Parameters
     ----------
@@ -72,9 +101,34 @@ def inflation_by_blocks(source: BlockedInnovations) -> InflationEstimate | None:
         squares -= float(np.square(forward_solve(lower, distances)).sum())
         trace -= float(np.square(forward_solve(lower, signals.T)).sum())
     trace /= n_members - 1
-    factor = (squares - source.n_obs) / trace
-    variance = 2 / source.n_obs * ((max(factor, 0.0) * trace + source.n_obs) / trace) ** 2
-    return InflationEstimate(factor, variance)
+    return _estimate((squares - source.n_obs) / trace, trace, source.n_obs)
+
+
+def inflation_of_increments(
+    predicted: ArrayLike,
+    posterior_predicted: ArrayLike,
+    observations: ArrayLike,
+    obs_error: Covariance | ArrayLike,
+) -> InflationEstimate:
+    r"""Return what innovations and increments tell together, :math:`d_{ab}^T R^{-1} d / tr(C_{yy} R^{-1})`.
+
+    Of the two this one is exact only if the analysis was made with the right weights, but it is less noisy.
+    Source: Desroziers et al. (2005); Li et al. (2009).
+
+    Laws: where :math:`d d^T` is as assumed in the mean, so is the factor 1.
+
+    Parameters
+    ----------
+    predicted, posterior_predicted : (n_members, n_obs)
+        Predictions of the forecast, not inflated, and of the analysis.
+    observations, obs_error
+        As for `inflation_of_innovations`.
+    """
+    covariance, ensemble, innovation = _read(predicted, observations, obs_error)
+    after = ensemble_of("posterior_predicted", posterior_predicted, covariance.n_obs)
+    trace = _signal(covariance, ensemble)
+    increment = mean_of(after) - mean_of(ensemble)
+    return _estimate(float(increment @ covariance.solve(innovation)) / trace, trace, covariance.n_obs)
 
 
 def combined_inflation(
@@ -97,3 +151,29 @@ def combined_inflation(
     new = positive_number("variance of the new inflation", now.variance)
     weight = old / (old + new)
     return InflationEstimate(before.factor + weight * (now.factor - before.factor), weight * new)
+
+
+def _read(
+    predicted: ArrayLike, observations: ArrayLike, obs_error: Covariance | ArrayLike
+) -> tuple[Covariance, FloatArray, FloatArray]:
+    covariance = as_covariance(obs_error)
+    ensemble = ensemble_of("predicted", predicted, covariance.n_obs)
+    observed = finite_array("observations", observations, (covariance.n_obs,))
+    return covariance, ensemble, observed - mean_of(ensemble)
+
+
+def _signal(covariance: Covariance, ensemble: FloatArray) -> float:
+    trace = float(np.square(covariance.whiten(anomalies_of(ensemble))).sum()) / (len(ensemble) - 1)
+    if trace == 0:
+        raise DataError(
+            "predictions without spread tell nothing of an inflation",
+            got="members that all predict the same",
+            do="leave the inflation as it was",
+        )
+    return trace
+
+
+def _estimate(factor: float, trace: float, n_obs: int) -> InflationEstimate:
+    """Attach the variance that a sum of n_obs squares has (Miyoshi, 2011)."""
+    variance = 2 / n_obs * ((max(factor, 0.0) * trace + n_obs) / trace) ** 2
+    return InflationEstimate(factor, variance)

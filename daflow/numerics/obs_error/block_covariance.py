@@ -173,6 +173,11 @@ class BlockDiagonalCovariance:
         """Return draws (k, n_obs) from N(0, R), made of as many standard normals."""
         return self.colour(standard_normals)
 
+    def logdet(self) -> float:
+        """Return the logarithm of the determinant of R."""
+        diagonals = (np.diagonal(group.lowers, axis1=1, axis2=2) for group in self.whole.groups)
+        return float(2.0 * sum(np.log(diagonal).sum() for diagonal in diagonals))
+
     def diagonal(self) -> FloatArray:
         """Return the variances (n_obs,)."""
         return np.concatenate([np.diagonal(block) for block in self.blocks])

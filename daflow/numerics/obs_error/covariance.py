@@ -93,6 +93,10 @@ class Covariance(Protocol):
         """Return draws (k, n_obs) from N(0, R), made of as many standard normals."""
         ...
 
+    def logdet(self) -> float:
+        """Return the logarithm of the determinant of R."""
+        ...
+
     def diagonal(self) -> FloatArray:
         """Return the variances (n_obs,)."""
         ...

@@ -70,6 +70,10 @@ class DenseCovariance:
         """Return draws (k, n_obs) from N(0, R), made of as many standard normals."""
         return self.colour(standard_normals)
 
+    def logdet(self) -> float:
+        """Return the logarithm of the determinant of R."""
+        return float(2.0 * np.log(np.diagonal(self.lower)).sum())
+
     def diagonal(self) -> FloatArray:
         """Return the variances (n_obs,)."""
         return np.diagonal(self.matrix)

@@ -59,6 +59,10 @@ class DiagonalCovariance:
         """Return draws (k, n_obs) from N(0, R), made of as many standard normals."""
         return self.colour(standard_normals)
 
+    def logdet(self) -> float:
+        """Return the logarithm of the determinant of R."""
+        return float(np.log(self.variances).sum())
+
     def diagonal(self) -> FloatArray:
         """Return the variances (n_obs,)."""
         return self.variances

@@ -124,6 +124,10 @@ class LowRankPlusDiagonalCovariance:
         """Return draws (k, n_obs) from N(0, R), made of as many standard normals."""
         return self.colour(standard_normals)
 
+    def logdet(self) -> float:
+        """Return the logarithm of the determinant of R."""
+        return float(np.log(self.variances).sum() + np.log1p(self._patterns.strengths).sum())
+
     def diagonal(self) -> FloatArray:
         """Return the variances (n_obs,), shared errors included."""
         shared: FloatArray = np.einsum("ij,ij->i", self.factor, self.factor)

@@ -7,6 +7,7 @@ without that tolerance a sum that ends one rounding below 1 would cost a whole f
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -20,6 +21,8 @@ COMPLETE: Final = 1e-12
 
 LARGEST_MOVE: Final = 2.0
 """How many prior standard deviations a restricted step may move a number."""
+
+_MOST_TRIALS: Final = 200
 
 
 def spent(alphas: ArrayLike) -> float:
@@ -68,7 +71,8 @@ def discrepancy_alpha(misfits: ArrayLike, n_obs: int, taken: ArrayLike) -> float
     Parameters
     ----------
     misfits : (n_members,)
-        1/2 r' inv(R) r of each member with its residual r, with R and not with alpha R; two or more.
+        `daflow.numerics.diagnostics.misfit.data_misfit` of each member, with R and not with alpha R; two or
+        more.
     n_obs
         How many observations.
     taken : (n,)
@@ -151,6 +155,58 @@ def largest_move(increment: ArrayLike, deviations: ArrayLike) -> float:
     farthest = np.abs(change).max(axis=0, initial=0.0)
     moves = np.divide(farthest, scale, out=np.where(farthest > 0, np.inf, 0.0), where=scale > 0)
     return float(moves.max(initial=0.0))
+
+
+class RestrictedStep(NamedTuple):
+    """A restricted step that was taken."""
+
+    posterior: FloatArray
+    """(n_members, n_state)"""
+    trial: Trial
+
+
+def restricted_step(
+    update: Callable[[float, int], FloatArray],
+    prior: ArrayLike,
+    deviations: ArrayLike,
+    trial: Trial,
+    taken: ArrayLike,
+) -> RestrictedStep:
+    """Return the first step, in order of trials, that moves nothing too far.
+
+    Laws: the schedule ends with a sum of 1; no step but the closing one moves a number by `LARGEST_MOVE`
+    prior standard deviations.
+
+    Parameters
+    ----------
+    update
+        The posterior (n_members, n_state) for an alpha and the number of a draw of the perturbations.
+    prior : (n_members, n_state)
+        What is updated.
+    deviations : (n_state,)
+        As for `largest_move`.
+    trial
+        The first, of `first_trial`.
+    taken : (n,)
+        The alphas of the steps before.
+
+    Raises
+    ------
+    DataError
+        No alpha is large enough: the update does not shrink as it should.
+    """
+    before = finite_array("prior", prior, (None, None))
+    for _ in range(_MOST_TRIALS):
+        posterior = update(trial.alpha, trial.draw)
+        following = next_trial(trial, largest_move(posterior - before, deviations), taken)
+        if following is trial:
+            return RestrictedStep(posterior, trial)
+        trial = following
+    raise DataError(
+        "a restricted step moves the ensemble too far, whatever the alpha",
+        got=f"alpha {trial.alpha:.3g} after {_MOST_TRIALS} trials",
+        do="check that the update uses the alpha it is given, and the prior standard deviations",
+    )
 
 
 def _misfits(misfits: ArrayLike, fewest: int) -> FloatArray:

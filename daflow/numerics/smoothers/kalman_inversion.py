@@ -23,10 +23,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from daflow.errors import DataError
-from daflow.numerics.arrays.ensembles import mean_of
+from daflow.numerics.arrays.ensembles import ensemble_of, mean_of
 from daflow.numerics.arrays.linalg import Modes
 from daflow.numerics.arrays.validation import FloatArray, finite_array, positive_number
-from daflow.numerics.filters.ensemble_transform import EnsembleTransform, InnovationModes
+from daflow.numerics.filters.ensemble_transform import EnsembleTransform, InnovationModes, innovation_modes
+from daflow.numerics.inversion.updates import InversionSettings, global_transform
 from daflow.numerics.obs_error.covariance import Covariance, as_covariance
 
 
@@ -35,9 +36,6 @@ def equivalent_alpha(time_step: float, n_members: int) -> float:
 
     With it any update of `daflow.numerics.inversion.updates`, its tapers and inversions included, is a step
     of inversion: what differs is that covariances are over n_members there and n_members - 1 here.
-
-    Laws: a step of length 0 in the limit is the identity; the ensemble stays in the span of its members; two
-    unperturbed steps of a linear model shrink the misfit of the mean.
     """
     if n_members < 2:
         raise DataError("an ensemble needs two members at least", got=n_members, allowed="2 or more")
@@ -64,7 +62,36 @@ def perturbed_targets(
     return values + covariance.sample(normals) / sqrt(positive_number("time step of an inversion", time_step))
 
 
-def transform_of_modes(found: InnovationModes, time_step: float) -> EnsembleTransform:
+def inversion_transform(
+    predicted: ArrayLike, targets: ArrayLike, obs_error: Covariance | ArrayLike, time_step: float
+) -> EnsembleTransform:
+    """Return a step of ensemble Kalman inversion without tapers.
+
+    Laws: a step of length 0 in the limit is the identity; the ensemble stays in the span of its members; two
+    unperturbed steps of a linear model shrink the misfit of the mean. Tapered steps: an update with
+    `equivalent_alpha`. Cost: n_obs n_members^2 with a diagonal R and more observations than members.
+
+    Parameters
+    ----------
+    predicted : (n_members, n_obs)
+    targets : (n_obs,) or (n_members, n_obs)
+        The observations, or `perturbed_targets`.
+    obs_error
+        R: a covariance, variances (n_obs,), or a matrix (n_obs, n_obs).
+    time_step
+        h, above 0.
+    """
+    ensemble = ensemble_of("predicted", predicted)
+    wanted = finite_array("targets", targets, ensemble.shape[1:] if np.ndim(targets) == 1 else ensemble.shape)
+    settings = InversionSettings(equivalent_alpha(time_step, len(ensemble)))
+    whole = global_transform(ensemble, np.broadcast_to(wanted, ensemble.shape), obs_error, settings)
+    mean_weights = whole.mean(axis=0) - 1.0 / len(whole)
+    return EnsembleTransform(mean_weights, whole - mean_weights)
+
+
+def transform_inversion(
+    predicted: ArrayLike, observations: ArrayLike, obs_error: Covariance | ArrayLike, time_step: float
+) -> EnsembleTransform:
     r"""Return a step of ensemble transform Kalman inversion: no perturbations, cost linear in n_obs.
 
     :math:`\Omega = (I + h Z Z^T)^{-1}`, weights :math:`h \Omega Z d`, anomalies by :math:`\Omega^{1/2}`; here
@@ -72,6 +99,19 @@ def transform_of_modes(found: InnovationModes, time_step: float) -> EnsembleTran
 
     Laws: it is the ETKF with R / h; steps of a linear model whose lengths sum to 1 end at the
     ETKF's posterior, whatever they are.
+
+    Parameters
+    ----------
+    predicted, observations, obs_error
+        As for `inversion_transform`; R diagonal, or else whitening costs n_obs^2 n_members.
+    time_step
+        h, above 0.
+    """
+    return transform_of_modes(innovation_modes(predicted, observations, obs_error), time_step)
+
+
+def transform_of_modes(found: InnovationModes, time_step: float) -> EnsembleTransform:
+    """Return the step of `transform_inversion` for modes that are known.
 
     Parameters
     ----------

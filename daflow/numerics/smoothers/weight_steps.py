@@ -1,26 +1,9 @@
-r"""Iterative ensemble smoothers: each member's own minimum, sought in the span of the prior's anomalies.
-
-With the prior's anomalies A (over the root of n_members - 1), member j is
-
-.. math:: x_j = x_{0j} + w_j A, \qquad J(w_j) = \tfrac12 |w_j|^2 + \tfrac12 |d_j - g(x_j)|^2_{R^{-1}}
-
-with its own perturbed observations d, the same in all iterations. What predictions do when weights change is
-estimated from the ensemble in hand: its predicted anomalies are brought back to the prior's by the inverse of
-how the members have been mixed. The state is touched once an iteration, by a product of the weights with the
-prior's slice.
+r"""Steps of iterative ensemble smoothers that need matrices of members by members only.
 
 What a step looks at, whitened predicted anomalies Y and mismatches E of perturbed observations and
 predictions, comes into it by :math:`Y Y^T`, :math:`E Y^T` and the squares of E: sums over observations, which
-are read by blocks, as many as there may be.
-
-Where the state has fewer numbers than the members less one, part of the predicted anomalies is not linear in
-the state, and must be projected away: give the ``span`` then (Raanes et al., 2019).
-
-References
-----------
-Evensen, Raanes, Stordal & Hove (2019), Frontiers in Applied Mathematics and Statistics 5, 47 (Gauss-Newton).
-Raanes, Stordal & Evensen (2019), Nonlinear Processes in Geophysics 26, 325. Chen & Oliver (2013),
-Computational Geosciences 17, 689 (Levenberg-Marquardt).
+are read by blocks, as many as there may be. What the iterations are for says
+`daflow.numerics.smoothers.iterative_smoothers`.
 """
 
 from __future__ import annotations
@@ -29,11 +12,10 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from daflow.errors import ConfigError, DataError
 from daflow.numerics.arrays.linalg import anomalies_of, cholesky, cholesky_solve
-from daflow.numerics.arrays.validation import FloatArray, finite_array
+from daflow.numerics.arrays.validation import FloatArray
 from daflow.numerics.inversion.innovation import error_is_hidden, quiet_overflow, still_finite
 from daflow.numerics.observations.blocks import BlockedObservations
 
@@ -98,27 +80,6 @@ def _whitened(source: BlockedObservations) -> Iterator[tuple[FloatArray, FloatAr
         yield block.whitened()
 
 
-def no_weights(n_members: int) -> FloatArray:
-    """Return the weights of the prior (n_members, n_members): zeros."""
-    return np.zeros((n_members, n_members))
-
-
-def member_span(gram: ArrayLike) -> FloatArray:
-    """Return an orthonormal basis (n_members, rank) of what the prior's members differ in.
-
-    Parameters
-    ----------
-    gram : (n_members, n_members)
-        Products of the prior's anomalies with each other, `daflow.numerics.diagnostics.information.gram_of`,
-        all slices together.
-    """
-    products = finite_array("products of anomalies", gram, (None, None))
-    eigenvalues, vectors = np.linalg.eigh(products)
-    noise = len(products) * np.finfo(np.float64).eps * max(float(eigenvalues[-1]), 0.0)
-    basis: FloatArray = vectors[:, eigenvalues > noise]
-    return basis
-
-
 def survivors_weights(weights: FloatArray, kept: Sequence[int]) -> FloatArray:
     r"""Return the weights of some of the members on each other.
 
@@ -153,13 +114,7 @@ def costs(weights: FloatArray, sums: PredictionSums) -> FloatArray:
 def gauss_newton(
     weights: FloatArray, sums: PredictionSums, step_length: float, span: FloatArray | None = None
 ) -> FloatArray:
-    r"""Return the weights (n_members, n_members) after a step of Gauss-Newton.
-
-    .. math:: w_j \leftarrow w_j + h [(d_j - g_j + w_j S)(S^T S + R)^{-1} S^T - w_j]
-
-    with predicted anomalies S per unit of weights. Laws: with linear predictions a step of length 1 from any
-    weights ends at the update of the ensemble smoother; there it stays; units of the observations do not
-    matter.
+    """Return the weights (n_members, n_members) after a step of Gauss-Newton.
 
     Parameters
     ----------
@@ -168,9 +123,9 @@ def gauss_newton(
     sums
         Of the members that they stand for.
     step_length
-        h, above 0, up to 1.
+        Above 0, up to 1.
     span : (n_members, rank) or None
-        Of `member_span`; ``None`` where the state has n_members - 1 numbers or more.
+        `daflow.numerics.smoothers.iterative_smoothers.member_span`.
 
     Raises
     ------
@@ -191,40 +146,14 @@ def gauss_newton(
 def levenberg_marquardt(
     weights: FloatArray, sums: PredictionSums, damping: float, span: FloatArray | None = None
 ) -> FloatArray:
-    r"""Return the weights (n_members, n_members) after a step of Levenberg-Marquardt (LM-EnRML).
+    """Return the weights (n_members, n_members) after a step of Levenberg-Marquardt.
 
-    .. math:: w_j \leftarrow w_j - [w_j - (d_j - g_j) R^{-1} S^T] [(1 + \lambda) I + S R^{-1} S^T]^{-1}
-
-    The prior's part of the Hessian is multiplied by one plus the damping, as Chen & Oliver have it, here in
-    weights. Laws: no damping is a step of Gauss-Newton of length 1; an infinite one moves nothing.
-
-    ``damping`` is 0 or more, see `next_damping`; the others, and what is raised, are as for `gauss_newton`.
+    ``damping`` is 0 or more; the others, and what is raised, are as for `gauss_newton`.
     """
     if not 0 <= damping < np.inf:
         raise ConfigError("the damping of a step is out of range", got=damping, allowed="0 or more")
     gram, products = _per_weight(weights, sums, span)
     return weights - cholesky_solve(_damped(gram, 1.0 + damping), weights - products)
-
-
-def next_damping(damping: float, before: ArrayLike, after: ArrayLike, factor: float) -> float:
-    """Return the damping after a step: divided by a factor if the mean cost fell, else multiplied.
-
-    A step after which the cost rose is to be taken back and tried again with the larger damping.
-
-    Parameters
-    ----------
-    damping
-        Of the step, above 0.
-    before, after : (n_members,)
-        `costs`.
-    factor
-        Above 1.
-    """
-    if not (damping > 0 and factor > 1):
-        got = f"damping {damping}, factor {factor}"
-        raise ConfigError("damping cannot be adapted", got=got, allowed="damping above 0, factor above 1")
-    fell = finite_array("costs", after, (None,)).mean() < finite_array("costs", before, (None,)).mean()
-    return damping / factor if fell else damping * factor
 
 
 def _per_weight(

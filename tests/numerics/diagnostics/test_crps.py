@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daflow.errors import DataError
-from daflow.numerics.diagnostics.crps import crps, crps_parts
+from daflow.numerics.diagnostics.crps import crps, crps_parts, fair_crps
 
 seeds = given(st.integers(0, 2**32 - 1), st.integers(1, 8), st.integers(1, 20))
 
@@ -48,6 +48,16 @@ def test_that_shifts_do_not_matter_and_units_scale(seed, n_members, n):
     np.testing.assert_allclose(crps(members[:1], truth), np.abs(members[0] - truth))
 
 
+def test_that_the_fair_score_does_not_depend_on_the_number_of_members():
+    rng = np.random.default_rng(0)
+    truth = rng.standard_normal(100_000)
+    # For a standard normal ensemble and truth: 1 / sqrt(pi).
+    for n_members in (2, 5):
+        found = fair_crps(rng.standard_normal((n_members, truth.size)), truth).mean()
+        assert found == pytest.approx(1 / np.sqrt(np.pi), abs=0.008)
+    assert crps(rng.standard_normal((2, truth.size)), truth).mean() > 0.7
+
+
 def test_that_a_reliable_ensemble_has_little_to_lose_and_an_ignorant_one_the_climatology_s_score():
     rng = np.random.default_rng(1)
     centre = rng.standard_normal(20_000)
@@ -64,5 +74,7 @@ def test_that_a_reliable_ensemble_has_little_to_lose_and_an_ignorant_one_the_cli
 def test_that_what_cannot_be_scored_is_refused():
     with pytest.raises(DataError, match="scored"):
         crps(np.empty((0, 3)), np.ones(3))
+    with pytest.raises(DataError, match="scored"):
+        fair_crps([[1.0]], [1.0])
     with pytest.raises(DataError, match="truth"):
         crps([[1.0]], [1.0, 2.0])

@@ -12,6 +12,7 @@ from daflow.numerics.diagnostics.information import (
     degrees_of_freedom_for_signal,
     effective_rank,
     gram_of,
+    innovation_chi_square,
 )
 from daflow.numerics.diagnostics.innovations import innovation_figures
 from daflow.numerics.diagnostics.misfit import normalized_misfit
@@ -71,6 +72,7 @@ def test_that_figures_by_blocks_are_those_of_the_plain_formulas(seed, n_members,
     whole = (n_members + 1) / n_members * spread + error.dense()
     expected = innovation @ np.linalg.solve(whole, innovation) / n_obs
     assert found.chi_square == pytest.approx(expected, rel=1e-7)
+    assert found.chi_square == pytest.approx(innovation_chi_square(predicted, values, error), rel=1e-7)
     gain = spread @ np.linalg.inv(spread + error.dense())
     assert found.signal == pytest.approx(np.trace(gain), rel=1e-7)
     assert found.signal == pytest.approx(degrees_of_freedom_for_signal(predicted, error), rel=1e-7)

@@ -1,10 +1,12 @@
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from daflow.errors import ConfigError, DataError
 from daflow.numerics.filters.ensemble_transform import apply_transform
 from daflow.numerics.filters.filter_transforms import etkf, stochastic_enkf
-from daflow.numerics.filters.lagged_smoother import composed_as_members_leave
+from daflow.numerics.filters.lagged_smoother import composed, composed_as_members_leave, transforms_for
 
 
 def filtered(seed, n_steps=4, n_members=6):
@@ -26,13 +28,42 @@ def filtered(seed, n_steps=4, n_members=6):
 
 
 @settings(deadline=None, max_examples=20)
+@given(st.integers(0, 2**32 - 1))
+def test_that_composed_transforms_do_what_each_does_in_turn(seed):
+    history, transforms, *_ = filtered(seed)
+    state = history[0]
+    for transform in transforms:
+        state = apply_transform(transform, state)
+    np.testing.assert_allclose(apply_transform(composed(transforms), history[0]), state, atol=1e-12)
+    nested = composed([composed(transforms[:2]), composed(transforms[2:])])
+    np.testing.assert_allclose(nested.weights, composed(transforms).weights, atol=1e-12)
+
+
+@settings(deadline=None, max_examples=20)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 3))
 def test_that_a_smoothed_member_of_a_model_without_noise_is_the_trajectory_to_the_filtered_one(seed, step):
     history, transforms, model, _ = filtered(seed)
-    after = [one.matrix for one in transforms[step:]]
-    smoothed = composed_as_members_leave([range(6)] * len(after), after) @ history[step]
+    smoothed = apply_transform(composed([transforms[i] for i in transforms_for(step, 3, 10)]), history[step])
     final = apply_transform(transforms[-1], history[-1])
     np.testing.assert_allclose(smoothed @ np.linalg.matrix_power(model, 3 - step), final, atol=1e-10)
+
+
+def test_that_a_lag_of_zero_is_the_filter_and_none_goes_beyond_the_lag_or_the_last():
+    assert list(transforms_for(2, 9, 0)) == [2]
+    assert list(transforms_for(2, 9, 3)) == [2, 3, 4, 5]
+    assert list(transforms_for(8, 9, 3)) == [8, 9]
+    assert list(transforms_for(8, 7, 3)) == []
+
+
+def test_that_what_cannot_be_used_is_refused():
+    _, transforms, *_ = filtered(0)
+    _, others, *_ = filtered(0, n_members=5)
+    with pytest.raises(DataError, match="composed"):
+        composed([])
+    with pytest.raises(DataError, match="composed"):
+        composed([transforms[0], others[0]])
+    with pytest.raises(ConfigError, match="lag"):
+        transforms_for(0, 3, -1)
 
 
 @settings(deadline=None, max_examples=20)
@@ -51,13 +82,10 @@ def test_that_who_leaves_between_analyses_is_taken_out_where_it_leaves(seed, sta
     np.testing.assert_allclose(composed_as_members_leave(members, matrices) @ prior, state, atol=1e-12)
 
 
-def test_that_where_nobody_leaves_it_does_what_each_does_in_turn():
-    history, transforms, *_ = filtered(2)
-    state = history[0]
-    for transform in transforms:
-        state = apply_transform(transform, state)
+def test_that_where_nobody_leaves_it_is_the_composed_transform():
+    _, transforms, *_ = filtered(2)
     product = composed_as_members_leave([range(6)] * 4, [one.matrix for one in transforms])
-    np.testing.assert_allclose(product @ history[0], state, atol=1e-12)
+    np.testing.assert_allclose(product, composed(transforms).matrix, atol=1e-12)
 
 
 def errors_by_lag(seed, lags, n_steps=40, n_members=100):

@@ -81,6 +81,8 @@ def test_that_every_form_gives_what_the_dense_form_gives(kind, seed):
     dense = DenseCovariance(covariance.dense())
     rows = np.random.default_rng(seed).standard_normal((3, covariance.n_obs))
     close(covariance.solve(rows), dense.solve(rows), 1e-9)
+    close(covariance.logdet(), dense.logdet(), 1e-9)
+    close(covariance.logdet(), np.linalg.slogdet(covariance.dense())[1], 1e-9)
     close(covariance.diagonal(), np.diagonal(covariance.dense()))
     close(
         covariance.whiten(rows) @ covariance.whiten(rows).T, dense.whiten(rows) @ dense.whiten(rows).T, 1e-9
@@ -121,6 +123,8 @@ def test_that_low_rank_plus_diagonal_never_needs_a_square_matrix():
     row = rng.standard_normal(n_obs)
     close(covariance.multiply(covariance.solve(row)), row)
     close(covariance.whiten(covariance.colour(row)), row)
+    small = np.eye(3) + (factor / covariance.variances[:, None]).T @ factor
+    close(covariance.logdet(), np.log(covariance.variances).sum() + np.linalg.slogdet(small)[1])
 
 
 def test_that_what_a_covariance_was_made_of_can_change_without_it():

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daflow.errors import DataError
+from daflow.numerics.diagnostics.misfit import data_misfit
 from daflow.numerics.inversion.updates import perturbed_observation_update
 from daflow.numerics.obs_error.covariance import as_covariance
 from daflow.numerics.smoothers.adaptive_alphas import (
@@ -15,6 +16,7 @@ from daflow.numerics.smoothers.adaptive_alphas import (
     is_complete,
     largest_move,
     next_trial,
+    restricted_step,
     spent,
 )
 
@@ -41,8 +43,7 @@ class Problem:
         return linear + 0.1 * linear**2
 
     def misfits(self):
-        residual = self.values - self.predicted
-        return 0.5 * np.sum(residual * self.error.solve(residual), axis=1)
+        return data_misfit(self.predicted, self.values, self.error)
 
     def update(self, alpha, draw=0):
         perturbed = self.values + np.sqrt(alpha) * self.error.colour(self.draws[self.used + draw].T)
@@ -75,16 +76,13 @@ def restricted(problem):
     deviations, alphas, states = problem.state.std(axis=0, ddof=1), [], [problem.state]
     moves = []
     while not is_complete(alphas):
-        trial, taken = first_trial(problem.misfits(), len(problem.values), alphas), None
-        while trial is not taken:
-            taken, posterior = trial, problem.update(trial.alpha, trial.draw)
-            move = largest_move(posterior - problem.state, deviations)
-            trial = next_trial(trial, move, alphas)
-        moves.append(move)
-        problem.state = posterior
-        problem.used += taken.draw + 1
-        states.append(posterior)
-        alphas.append(taken.alpha)
+        trial = first_trial(problem.misfits(), len(problem.values), alphas)
+        step = restricted_step(problem.update, problem.state, deviations, trial, alphas)
+        moves.append(largest_move(step.posterior - problem.state, deviations))
+        problem.state = step.posterior
+        problem.used += step.trial.draw + 1
+        states.append(step.posterior)
+        alphas.append(step.trial.alpha)
     return alphas, states, moves
 
 
@@ -177,6 +175,9 @@ BAD = {
     "complete": lambda: discrepancy_alpha([1.0, 2.0], 3, [1.0]),
     "no alphas": lambda: spent([0.0, 1.0]),
     "spread": lambda: largest_move([[1.0]], [-1.0]),
+    "an update that ignores alpha": lambda: restricted_step(
+        lambda alpha, number: np.ones((2, 1)), np.zeros((2, 1)), [0.1], Trial(1.0), []
+    ),
 }
 
 

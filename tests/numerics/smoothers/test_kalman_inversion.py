@@ -7,13 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daflow.errors import DataError
-from daflow.numerics.filters.ensemble_transform import apply_transform, innovation_modes
+from daflow.numerics.filters.ensemble_transform import apply_transform
 from daflow.numerics.filters.filter_transforms import etkf
-from daflow.numerics.inversion.updates import (
-    InversionSettings,
-    global_transform,
-    perturbed_observation_update,
-)
+from daflow.numerics.inversion.updates import perturbed_observation_update
 from daflow.numerics.localization.correlation_tapers import correlations
 from daflow.numerics.localization.index_tapers import radial_taper
 from daflow.numerics.localization.nice_correction import choose_nice, nice_weights, survey_norms
@@ -21,10 +17,11 @@ from daflow.numerics.localization.sampling_error import power_weights
 from daflow.numerics.smoothers.kalman_inversion import (
     accelerated,
     equivalent_alpha,
+    inversion_transform,
     misfit_of_mean,
     next_momentum,
     perturbed_targets,
-    transform_of_modes,
+    transform_inversion,
 )
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -36,17 +33,6 @@ any_case = pytest.mark.parametrize(
 def load(name):
     with np.load(GOLDEN / f"{name}.npz") as arrays:
         return {key: arrays[key] for key in arrays.files}
-
-
-def inverted(prior, predicted, targets, error, time_step):
-    """Return the members after a step without tapers."""
-    settings = InversionSettings(equivalent_alpha(time_step, len(prior)))
-    transform = global_transform(predicted, np.broadcast_to(targets, predicted.shape), error, settings)
-    return transform @ prior
-
-
-def transform_inversion(predicted, values, error, time_step):
-    return transform_of_modes(innovation_modes(predicted, values, error), time_step)
 
 
 class Case:
@@ -76,7 +62,8 @@ class Case:
 def test_that_steps_without_tapers_meet_the_golden_numbers(case):
     one = Case(case)
     for targets, name in ((one.targets(1.0), "eki_noloc"), (one.values, "eki_noloc_nonoise")):
-        one.meets(inverted(one.parameters, one.predicted, targets, one.error(1.0), 1.0), name)
+        transform = inversion_transform(one.predicted, targets, one.error(1.0), 1.0)
+        one.meets(apply_transform(transform, one.parameters), name)
 
 
 @any_case
@@ -170,9 +157,12 @@ def test_that_a_transform_step_is_the_etkf_with_r_over_h(seed, step):
 def test_that_a_step_of_no_length_is_the_identity():
     prior, matrix, values, variances, rng = problem(1)
     targets = perturbed_targets(values, variances, 1e-20, rng.standard_normal((6, 8)))
-    close(inverted(prior, prior @ matrix, values, variances, 1e-20), prior, 1e-8)
-    close(inverted(prior, prior @ matrix, targets, variances, 1e-20), prior, 1e-8)
-    close(apply_transform(transform_inversion(prior @ matrix, values, variances, 1e-20), prior), prior, 1e-8)
+    for transform in (
+        inversion_transform(prior @ matrix, values, variances, 1e-20),
+        inversion_transform(prior @ matrix, targets, variances, 1e-20),
+        transform_inversion(prior @ matrix, values, variances, 1e-20),
+    ):
+        close(apply_transform(transform, prior), prior, 1e-8)
 
 
 def test_that_inversions_stay_in_the_span_of_the_members_and_reach_the_least_misfit_in_it():
@@ -180,7 +170,7 @@ def test_that_inversions_stay_in_the_span_of_the_members_and_reach_the_least_mis
     state, misfits = prior, []
     for _ in range(300):
         misfits.append(misfit_of_mean(state @ matrix, values, variances))
-        state = inverted(state, state @ matrix, values, variances, 1.0)
+        state = apply_transform(inversion_transform(state @ matrix, values, variances, 1.0), state)
     span = (prior[1:] - prior[0]).T
     assert np.linalg.matrix_rank(np.column_stack([span, (state - prior[0]).T]), tol=1e-8) == 3
     assert (np.diff(misfits) <= 1e-12).all()
@@ -194,7 +184,7 @@ def test_that_perturbed_steps_are_updates_of_es_mda_with_the_equivalent_alpha():
     prior, matrix, values, variances, rng = problem(3)
     targets = perturbed_targets(values, variances, 0.25, rng.standard_normal((6, 8)))
     taper = radial_taper((0, 5), 8, 1e9)
-    found = inverted(prior, prior @ matrix, targets, variances, 0.25)
+    found = apply_transform(inversion_transform(prior @ matrix, targets, variances, 0.25), prior)
     alpha = equivalent_alpha(0.25, 6)
     assert alpha == pytest.approx(4.8)
     close(
@@ -208,7 +198,9 @@ def test_that_perturbed_steps_are_updates_of_es_mda_with_the_equivalent_alpha():
 def test_that_what_cannot_be_used_is_refused():
     prior, matrix, values, variances, _ = problem(4)
     with pytest.raises(DataError, match="positive"):
-        inverted(prior, prior @ matrix, values, variances, 0.0)
+        inversion_transform(prior @ matrix, values, variances, 0.0)
+    with pytest.raises(DataError, match="targets"):
+        inversion_transform(prior @ matrix, values[:-1], variances, 1.0)
     with pytest.raises(DataError, match="two members"):
         equivalent_alpha(1.0, 1)
     with pytest.raises(DataError, match="momentum"):
