@@ -32,6 +32,11 @@ class Group:
     untapered: Cell | None
     """The observations that all points of the group hear in full, and the points that hear nothing else."""
 
+    @property
+    def everywhere(self) -> IntArray:
+        """The observations (q,) that all points of the group hear in full."""
+        return np.zeros(0, np.int64) if self.untapered is None else self.untapered[1]
+
 
 @dataclass(frozen=True, slots=True)
 class LocalizationPlan:

@@ -27,13 +27,24 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from daflow.errors import CombinationError, DataError
+from daflow.errors import CombinationError
 from daflow.numerics.filters.ensemble_transform import checked_members
 from daflow.numerics.inversion.innovation import quiet_overflow, still_finite
-from daflow.numerics.localization.cells import Cell, FloatArray, Group, LocalizationPlan
+from daflow.numerics.localization.cells import Cell, FloatArray, IntArray, LocalizationPlan
 from daflow.numerics.localization.gathering import Slab
-from daflow.numerics.localization.local_analysis import HeardByAll, Solver, fastest_solver, local_systems
-from daflow.numerics.localization.localized_update import change_cells, checked_factor, product_over_obs
+from daflow.numerics.localization.local_analysis import (
+    HeardByAll,
+    Solver,
+    fastest_solver,
+    heard_by_all,
+    local_systems,
+)
+from daflow.numerics.localization.localized_update import (
+    change_cells,
+    checked_factor,
+    checked_innovation,
+    product_over_obs,
+)
 from daflow.numerics.obs_error.covariance import Covariance, DiagonalCovariance, as_covariance
 from daflow.numerics.observations.blocks import BlockedInnovations, innovations_of_arrays
 
@@ -100,12 +111,8 @@ def add_letkf_analysis(
 
     Parameters
     ----------
-    plan
-        Made by `daflow.numerics.localization.cell_planning.plan_localization` for the slice's points and all
-        observations.
-    slab
-        (n_members, n) float64 or float32: the prior, and then the posterior; see
-        `daflow.numerics.localization.localized_update.add_tapered_increment`.
+    plan, slab
+        As `daflow.numerics.localization.localized_update.add_tapered_increment` has them.
     anomalies
         (n_obs, n_members) Z: predicted observations less their mean, over the standard deviation of the
         observation's error (errors are independent of each other) and the root of n_members - 1.
@@ -118,8 +125,7 @@ def add_letkf_analysis(
     Raises
     ------
     daflow.errors.DataError
-        Shapes or types disagree with the plan, or a number that is needed is not finite; parts of the
-        slice may then be changed already.
+        As `daflow.numerics.localization.localized_update.add_tapered_increment`.
 
     Notes
     -----
@@ -133,28 +139,20 @@ def add_letkf_analysis(
     same (1e-12).
     """
     left = checked_factor("anomalies", anomalies, plan, slab)
-    right = np.asarray(innovation, np.float64)
-    if right.shape != (plan.n_obs,):
-        raise DataError(
-            "the innovation does not fit the localization plan", got=right.shape, allowed=(plan.n_obs,)
-        )
+    right = checked_innovation(innovation, plan)
     solver = solver or fastest_solver()
     for group in plan.groups():
-        change_cells(slab, group, partial(_analyse, _heard_by_all(group, left, right), left, right, solver))
+        common = heard_by_all(group, partial(_matrix_of, left, right))
+        change_cells(slab, group, partial(_analyse, common, left, right, solver))
 
 
-def _heard_by_all(group: Group, left: FloatArray, right: FloatArray) -> HeardByAll:
-    if group.untapered is None:
-        return HeardByAll(np.zeros(0, np.int64), None)
-    alone, obs, _ = group.untapered
-    if len(alone) == 0:
-        return HeardByAll(obs, None)
+def _matrix_of(left: FloatArray, right: FloatArray, obs: IntArray) -> FloatArray:
     values, vectors = np.linalg.eigh(product_over_obs(left, left, obs))
     root = np.sqrt(1.0 + np.maximum(values, 0.0))
     pull = product_over_obs(left, right[:, np.newaxis], obs)[:, 0]
-    matrix = (vectors * (1.0 / root - 1.0)) @ vectors.T
+    matrix: FloatArray = (vectors * (1.0 / root - 1.0)) @ vectors.T
     matrix += (vectors / root**2) @ (vectors.T @ pull)
-    return HeardByAll(obs, matrix)
+    return matrix
 
 
 def _analyse(

@@ -18,7 +18,7 @@ Houtekamer & Mitchell (1998), Monthly Weather Review 126, 796. Hunt, Kostelich &
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from importlib import import_module
 from typing import NamedTuple, Protocol, cast
@@ -26,7 +26,8 @@ from typing import NamedTuple, Protocol, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
-from daflow.errors import CombinationError, DataError
+from daflow.errors import CombinationError
+from daflow.numerics.arrays.ensembles import ensemble_of
 from daflow.numerics.arrays.linalg import anomalies_of
 from daflow.numerics.arrays.validation import finite_array, positive_number
 from daflow.numerics.inversion.innovation import quiet_overflow, still_finite
@@ -87,9 +88,7 @@ def local_analysis_factors(
     """
     covariance = as_covariance(obs_error)
     _check_can_be_local(covariance, settings)
-    y = finite_array("predicted", predicted, (None, covariance.n_obs))
-    if len(y) < 2:
-        raise DataError("an ensemble needs two members at least", got=len(y), allowed="2 or more")
+    y = ensemble_of("predicted", predicted, covariance.n_obs)
     d = finite_array("perturbed_observations", perturbed_observations, y.shape)
     scale = np.sqrt(positive_number("alpha", settings.alpha) * (len(y) - 1))
     with quiet_overflow():
@@ -129,12 +128,8 @@ def add_local_analysis(
 
     Parameters
     ----------
-    plan
-        Made by `daflow.numerics.localization.cell_planning.plan_localization` for the slice's points and all
-        observations.
-    slab
-        (n_members, n) float64 or float32: the prior, and then the posterior; see
-        `daflow.numerics.localization.localized_update.add_tapered_increment`.
+    plan, slab
+        As `daflow.numerics.localization.localized_update.add_tapered_increment` has them.
     anomalies
         (n_obs, n_members) Z: predicted observations less their mean, over the standard deviation of the
         observation's error (errors are independent of each other) and the root of n_members - 1.
@@ -147,8 +142,7 @@ def add_local_analysis(
     Raises
     ------
     daflow.errors.DataError
-        Shapes or types disagree with the plan, or a number that is needed is not finite; parts of the
-        slice may then be changed already.
+        As `daflow.numerics.localization.localized_update.add_tapered_increment`.
 
     Notes
     -----
@@ -160,13 +154,12 @@ def add_local_analysis(
     (1e-12); what hears nothing stays as it is, bit for bit; with weights of one it is the global update;
     compiled or not, it is the same (1e-12).
     """
-    left, right = (
-        checked_factor("anomalies", anomalies, plan, slab),
-        checked_factor("mismatch", mismatch, plan, slab),
-    )
+    left = checked_factor("anomalies", anomalies, plan, slab)
+    right = checked_factor("mismatch", mismatch, plan, slab)
     solver = solver or fastest_solver()
     for group in plan.groups():
-        change_cells(slab, group, partial(_analyse, heard_by_all(group, left, right), left, right, solver))
+        common = heard_by_all(group, partial(_matrix_of, left, right))
+        change_cells(slab, group, partial(_analyse, common, left, right, solver))
 
 
 class HeardByAll(NamedTuple):
@@ -177,17 +170,19 @@ class HeardByAll(NamedTuple):
     """What turns departures into increments where nothing else is heard (n_members, n_members)."""
 
 
-def heard_by_all(group: Group, left: FloatArray, right: FloatArray) -> HeardByAll:
-    """Return what the points of a group all hear, and what it tells those that hear nothing else."""
-    if group.untapered is None:
-        return HeardByAll(np.zeros(0, np.int64), None)
-    alone, obs, _ = group.untapered
-    if len(alone) == 0:
-        return HeardByAll(obs, None)
+def heard_by_all(group: Group, matrix_of: Callable[[IntArray], FloatArray]) -> HeardByAll:
+    """Return what the points of a group all hear, and what it tells those that hear nothing else.
+
+    ``matrix_of`` makes of these observations what turns departures into increments.
+    """
+    anybody_alone = group.untapered is not None and len(group.untapered[0]) > 0
+    return HeardByAll(group.everywhere, matrix_of(group.everywhere) if anybody_alone else None)
+
+
+def _matrix_of(left: FloatArray, right: FloatArray, obs: IntArray) -> FloatArray:
     precision = product_over_obs(left, left, obs)
     precision[np.diag_indices_from(precision)] += 1.0
-    matrix = np.linalg.solve(precision, product_over_obs(left, right, obs)).T
-    return HeardByAll(obs, np.asarray(matrix, np.float64))
+    return np.asarray(np.linalg.solve(precision, product_over_obs(left, right, obs)).T, np.float64)
 
 
 def _analyse(

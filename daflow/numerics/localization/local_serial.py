@@ -31,20 +31,15 @@ def add_serial_analysis(
 
     Parameters
     ----------
-    plan
-        Made by `daflow.numerics.localization.cell_planning.plan_localization` for the slice's points and all
-        observations.
-    slab
-        (n_members, n) float64 or float32: the prior, and then the posterior; see
-        `daflow.numerics.localization.localized_update.add_tapered_increment`.
+    plan, slab
+        As `daflow.numerics.localization.localized_update.add_tapered_increment` has them.
     regressors, increments
         (n_obs, n_members) of `daflow.numerics.filters.serial_filters.serial_factors`.
 
     Raises
     ------
     daflow.errors.DataError
-        Shapes or types disagree with the plan, or a number that is needed is not finite; parts of the
-        slice may then be changed already.
+        As `daflow.numerics.localization.localized_update.add_tapered_increment`.
 
     Notes
     -----
@@ -57,13 +52,10 @@ def add_serial_analysis(
     left = checked_factor("regressors", regressors, plan, slab)
     right = checked_factor("increments", increments, plan, slab)
     for group in plan.groups():
-        everywhere, matrix = np.zeros(0, np.int64), None
-        if group.untapered is not None:
-            everywhere = group.untapered[1]
-            matrix = _change_by(np.sort(everywhere), left, right)
-        change_cells(
-            slab, group, partial(_replay, everywhere=everywhere, matrix=matrix, left=left, right=right)
-        )
+        everywhere = group.everywhere
+        matrix = _change_by(np.sort(everywhere), left, right)
+        change = partial(_replay, everywhere=everywhere, matrix=matrix, left=left, right=right)
+        change_cells(slab, group, change)
 
 
 def _change_by(obs: IntArray, left: FloatArray, right: FloatArray) -> FloatArray:
@@ -77,7 +69,7 @@ def _replay(
     cells: list[Cell],
     block: FloatArray,
     everywhere: IntArray,
-    matrix: FloatArray | None,
+    matrix: FloatArray,
     left: FloatArray,
     right: FloatArray,
 ) -> None:
@@ -86,7 +78,7 @@ def _replay(
         here = block[:, start : start + len(points)]
         start += len(points)
         if weights is None:
-            here[:] = 0.0 if matrix is None else matrix @ here
+            here[:] = matrix @ here
             continue
         now, step = here.copy(), np.empty(here.shape)
         obs = np.concatenate([of_cell, everywhere])

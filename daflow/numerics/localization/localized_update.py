@@ -72,7 +72,7 @@ def add_tapered_increment(plan: LocalizationPlan, slab: Slab, left: ArrayLike, r
     for group in plan.groups():
         change = partial(_taper, left=left, right=right)
         if group.untapered is not None:
-            matrix = product_over_obs(right, left, group.untapered[1])
+            matrix = product_over_obs(right, left, group.everywhere)
             change = partial(_taper_all_but_some, matrix=matrix, tapers=change)
         change_cells(slab, group, change)
 
@@ -177,6 +177,22 @@ def checked_factor(name: str, values: ArrayLike, plan: LocalizationPlan, slab: A
         allowed = (plan.n_obs, len(slab))
         raise DataError(f"{name} does not fit the localization plan", got=array.shape, allowed=allowed)
     return array
+
+
+def checked_innovation(values: ArrayLike, plan: LocalizationPlan) -> FloatArray:
+    """Return the innovation of the mean (n_obs,), if it fits the plan.
+
+    Raises
+    ------
+    daflow.errors.DataError
+        It does not.
+    """
+    innovation = np.asarray(values, np.float64)
+    if innovation.shape != (plan.n_obs,):
+        raise DataError(
+            "the innovation does not fit the localization plan", got=innovation.shape, allowed=(plan.n_obs,)
+        )
+    return innovation
 
 
 def _check_finite(block: FloatArray, slab: Slab, points: IntArray) -> None:

@@ -35,11 +35,22 @@ from numpy.typing import ArrayLike
 from daflow.errors import DataError
 from daflow.numerics.arrays.validation import finite_array
 from daflow.numerics.filters.shrinkage import weight_of_target
-from daflow.numerics.localization.cells import Cell, FloatArray, Group, LocalizationPlan
+from daflow.numerics.localization.cells import Cell, FloatArray, Group, IntArray, LocalizationPlan
 from daflow.numerics.localization.gathering import Slab
 from daflow.numerics.localization.letkf import letkf_factors
-from daflow.numerics.localization.local_analysis import HeardByAll, Solver, fastest_solver, local_systems
-from daflow.numerics.localization.localized_update import change_cells, checked_factor, product_over_obs
+from daflow.numerics.localization.local_analysis import (
+    HeardByAll,
+    Solver,
+    fastest_solver,
+    heard_by_all,
+    local_systems,
+)
+from daflow.numerics.localization.localized_update import (
+    change_cells,
+    checked_factor,
+    checked_innovation,
+    product_over_obs,
+)
 from daflow.numerics.obs_error.covariance import Covariance, as_covariance
 
 WINDOW_BYTES: Final = 8 << 20
@@ -110,12 +121,8 @@ def add_shrinkage_analysis(
 
     Parameters
     ----------
-    plan
-        Made by `daflow.numerics.localization.cell_planning.plan_localization` for the slice's points and all
-        observations.
-    slab
-        (n_members, n) float64 or float32: the prior, and then the posterior; see
-        `daflow.numerics.localization.localized_update.add_tapered_increment`.
+    plan, slab
+        As `daflow.numerics.localization.localized_update.add_tapered_increment` has them.
     synthetic
         Gives the synthetic members of some columns; asked once for each column that hears anything.
     factors
@@ -126,8 +133,7 @@ def add_shrinkage_analysis(
     Raises
     ------
     daflow.errors.DataError
-        Shapes or types disagree with the plan, or a number that is needed is not finite; parts of the
-        slice may then be changed already.
+        As `daflow.numerics.localization.localized_update.add_tapered_increment`.
 
     Notes
     -----
@@ -144,7 +150,7 @@ def add_shrinkage_analysis(
     solver = solver or fastest_solver()
     n_members, n_synthetic = len(slab), given.extended.shape[1] - len(slab)
     groups = list(plan.groups())
-    common = [_heard_by_all(group, given) for group in groups]
+    common = [heard_by_all(group, partial(_matrix_of, given)) for group in groups]
     scales = (
         np.sqrt(1.0 - given.gamma),
         np.sqrt(given.gamma * (n_members - 1) / max(n_synthetic - 1, 1)),
@@ -159,34 +165,29 @@ def add_shrinkage_analysis(
 
 def _checked(plan: LocalizationPlan, slab: Slab, factors: ShrinkageLetkfFactors) -> ShrinkageLetkfFactors:
     dynamic = checked_factor("dynamic", factors.dynamic, plan, slab)
-    extended, innovation = (np.asarray(array, np.float64) for array in (factors.extended, factors.innovation))
+    extended, innovation = (
+        np.asarray(factors.extended, np.float64),
+        checked_innovation(factors.innovation, plan),
+    )
     fewest = dynamic.shape[1] + 2
     if extended.ndim != 2 or len(extended) != plan.n_obs or extended.shape[1] < fewest:
         allowed = f"({plan.n_obs}, {fewest} or more)"
         raise DataError(
             "the extended ensemble does not fit the localization plan", got=extended.shape, allowed=allowed
         )
-    if innovation.shape != (plan.n_obs,):
-        raise DataError(
-            "the innovation does not fit the localization plan", got=innovation.shape, allowed=(plan.n_obs,)
-        )
+    innovation = checked_innovation(factors.innovation, plan)
     return ShrinkageLetkfFactors(dynamic, extended, innovation, weight_of_target(factors.gamma))
 
 
-def _heard_by_all(group: Group, given: ShrinkageLetkfFactors) -> HeardByAll:
-    """Return what a group hears in full; its matrix makes increments of both kinds' departures b."""
-    if group.untapered is None:
-        return HeardByAll(np.zeros(0, np.int64), None)
-    alone, obs, _ = group.untapered
-    if len(alone) == 0:
-        return HeardByAll(obs, None)
+def _matrix_of(given: ShrinkageLetkfFactors, obs: IntArray) -> FloatArray:
+    """Return what makes increments of both kinds' departures b, by what all hear in full."""
     values, vectors = np.linalg.eigh(product_over_obs(given.extended, given.extended, obs))
     root = np.sqrt(1.0 + np.maximum(values, 0.0))
     pull = product_over_obs(given.extended, given.innovation[:, np.newaxis], obs)[:, 0]
     mixed = product_over_obs(given.dynamic, given.extended, obs) @ vectors
-    matrix = (mixed * (-1.0 / (root * (1.0 + root)))) @ vectors.T
+    matrix: FloatArray = (mixed * (-1.0 / (root * (1.0 + root)))) @ vectors.T
     matrix += (vectors / root**2) @ (vectors.T @ pull)
-    return HeardByAll(obs, matrix)
+    return matrix
 
 
 def _windows(groups: list[Group], n_state: int, size: int) -> Iterator[tuple[range, list[tuple[int, Group]]]]:

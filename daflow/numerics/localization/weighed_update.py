@@ -76,8 +76,7 @@ def add_weighed_increment(
     Raises
     ------
     daflow.errors.DataError
-        Shapes or types disagree with the plan, or a number that is needed is not finite; parts of the
-        slice may then be changed already.
+        As `daflow.numerics.localization.localized_update.add_tapered_increment`.
 
     Notes
     -----
@@ -185,8 +184,7 @@ def _change_all(
     named = zip(factors._fields, factors, strict=True)
     rows = WeighedFactors(*(checked_factor(name, each, plan, slab) for name, each in named))
     for group in plan.groups():
-        common = np.zeros(0, np.int64) if group.untapered is None else group.untapered[1]
-        change_cells(slab, group, partial(_change_cells, rows, common, weights, change))
+        change_cells(slab, group, partial(_change_cells, rows, group.everywhere, weights, change))
 
 
 def _change_cells(
