@@ -12,6 +12,7 @@
     │   ├── StoreError              the disk: full, not writable, a file that is not what was written
     │   ├── JournalError            the journal contradicts itself
     │   ├── PoolError               no workers, or the scheduler is gone
+    │   │   └── OutOfTime               workers went because their time was nearly over
     │   └── EnsembleError           too few members are left
     └── MemberError             one member, while the run goes on        a fact in the journal
         ├── ModelFailed             the model said no
@@ -90,6 +91,10 @@ class JournalError(RunError):
 
 class PoolError(RunError):
     """There are no workers, or the scheduler is gone."""
+
+
+class OutOfTime(PoolError):  # noqa: N818 - a fact about workers, not an accident
+    """All workers went because too little of their time was left, and no others come."""
 
 
 class EnsembleError(RunError):

@@ -31,7 +31,7 @@ from daflow.assemble.orphans import (
 from daflow.assemble.sessions import Session
 from daflow.assemble.worker import work
 from daflow.config.observations import FileObservations
-from daflow.errors import DaflowError, RunError
+from daflow.errors import DaflowError, OutOfTime, RunError
 from daflow.execution.clusters import connect
 from daflow.execution.crews import Crew
 from daflow.execution.member import log_folder
@@ -45,7 +45,7 @@ from daflow.runs import facts
 from daflow.runs.decide import Stop
 from daflow.runs.driver import Driver
 from daflow.runs.facts import Fact, Progress, fold
-from daflow.runs.halting import Halting
+from daflow.runs.halting import WALLTIME, Halting
 from daflow.runs.journal import Journal, last_fact, whole_facts
 from daflow.runs.lease import Holder, Lease
 from daflow.runs.orders import NONE, Orders
@@ -173,7 +173,6 @@ def _drive(run: RunFolder, watch: Watch, wishes: _Wishes) -> Stop:
             None if group == "auto" else group,
             wishes.halting,
         ).run()
-    # Interrupted because somebody asked for it: that is an answer, no accident.
     return noted[0]
 
 
@@ -227,8 +226,8 @@ def _who(run: RunFolder, wishes: _Wishes) -> dict[str, object]:
 def _stop_noted(journal: Journal, halting: Halting) -> Iterator[list[Stop]]:
     """Journal how the driver ended where the driver could not do it itself.
 
-    Yields a list that holds how, once the context is left, where somebody asked the driver to stop and it was
-    interrupted for that.
+    Yields a list that holds how, once the context is left, where that is no accident: somebody asked the
+    driver to stop and it was interrupted for that, or its workers' time was over.
     """
     noted: list[Stop] = []
     try:
@@ -240,6 +239,10 @@ def _stop_noted(journal: Journal, halting: Halting) -> Iterator[list[Stop]]:
             raise
         noted.append(halt.stop)
         journal.append(facts.stopped(halt.stop.kind, halt.stop.reason, resumable=halt.stop.resumable))
+    except OutOfTime as error:
+        # The end of a job is none of the run's: it goes on like one whose driver had no time left.
+        noted.append(Stop(WALLTIME, f"{error.what} ({error.got})", resumable=True))
+        journal.append(facts.stopped(WALLTIME, noted[0].reason, resumable=True))
     except RunError as error:
         try:
             journal.append(facts.stopped("error", str(error), resumable=True))

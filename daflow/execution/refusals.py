@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from daflow.errors import PoolError
-from daflow.execution.lifetimes import Life, never_fits
+from daflow.errors import OutOfTime, PoolError
+from daflow.execution.lifetimes import MARGIN_SECONDS, MARGIN_SHARE, STARTING_SECONDS, Life, never_fits
 
 ENOUGH: Final = 3
 """So many workers in a row whose whole life is too short are no accident."""
@@ -52,20 +52,39 @@ class Refusals:
             It does not.
         """
         n = max(n_workers, 1)
-        if len(self._too_short) >= min(n, ENOUGH) or self._n >= ROUNDS * max(n, ENOUGH):
-            error = self.explain()
-            if error is not None:
-                raise error
+        leads_nowhere = len(self._too_short) >= min(n, ENOUGH) or self._n >= ROUNDS * max(n, ENOUGH)
+        if leads_nowhere and self._last is not None:
+            raise _too_long(*self._last)
 
     def explain(self) -> PoolError | None:
-        """Return what to tell the user; ``None``: no worker has refused anything of late."""
+        """Return why there are no workers any more; ``None``: none has refused anything of late."""
         if self._last is None:
             return None
         seconds, life = self._last
-        return PoolError(
-            "members take longer than workers have time",
-            got=f"a member needs {seconds:.0f} s, a worker's job lasts {life.whole:.0f} s "
-            f"and had {max(life.left, 0):.0f} s left when one was sent",
-            do="ask for a longer walltime (execution.walltime) or make members shorter, then `daflow resume` "
-            "the run: nothing that is done is lost",
+        if never_fits(life.whole, seconds):
+            return _too_long(seconds, life)
+        return OutOfTime(
+            "workers had too little time left for another member, and no others have come",
+            got=_told(seconds, life),
+            do="start workers with more time, then `daflow resume` the run: nothing that is done is lost",
         )
+
+
+def _too_long(seconds: float, life: Life) -> PoolError:
+    return PoolError(
+        "members take longer than workers have time",
+        got=_told(seconds, life),
+        do="ask for a longer walltime (execution.walltime) or make members shorter, then `daflow resume` "
+        "the run: nothing that is done is lost",
+    )
+
+
+def _told(seconds: float, life: Life) -> str:
+    """Return what a member needs and what a worker has: that may be too little for the shortest member."""
+    needs = f"{seconds:.2g}" if seconds < 10 else f"{seconds:.0f}"
+    left = max(life.left, 0.0)
+    return (
+        f"a member needs {needs} s, a worker's job lasts {life.whole:.0f} s and had {left:.0f} s left when one "
+        f"was sent; {STARTING_SECONDS:.0f} s are reckoned for a worker's start, {MARGIN_SECONDS:.0f} s and "
+        f"{MARGIN_SHARE:.0%} of a member's time are kept in hand"
+    )

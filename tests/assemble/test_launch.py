@@ -4,9 +4,10 @@ from types import SimpleNamespace
 import pytest
 
 from daflow.assemble import launch
-from daflow.errors import PoolError
+from daflow.errors import OutOfTime, PoolError
 from daflow.runs import facts
-from daflow.runs.journal import Journal
+from daflow.runs.decide import Stop
+from daflow.runs.journal import Journal, last_fact
 
 FINISHED = facts.stopped("finished", "all steps are done", resumable=False)
 INTERRUPTED = facts.stopped("interrupted", "the driver was interrupted", resumable=True)
@@ -78,3 +79,10 @@ def test_that_workers_who_do_not_come_are_missed_when_they_are_needed(run, monke
     journal_of(run)
     with launch.called_for(run) as client, pytest.raises(PoolError, match="nobody comes"):
         client()
+
+
+def test_that_workers_without_time_lay_a_run_down_as_the_end_of_its_job_does(run):
+    with Journal(run.journal) as journal, launch._stop_noted(journal, None) as noted:
+        raise OutOfTime("no time is left", got="50 s")
+    assert noted == [Stop("walltime", "no time is left (50 s)", resumable=True)]
+    assert last_fact(run.journal) == facts.stopped("walltime", "no time is left (50 s)", resumable=True)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daflow.errors import PoolError
+from daflow.errors import OutOfTime, PoolError
 from daflow.execution.lifetimes import Life
 from daflow.execution.refusals import ENOUGH, ROUNDS, Refusals
 
@@ -40,6 +40,23 @@ def test_that_workers_near_their_end_may_all_refuse_once_but_not_for_ever(n_work
         refusals.heard(f"one more {name}", 100.0, LATE)
     with pytest.raises(PoolError):
         refusals.check(n_workers)
+
+
+def test_that_where_a_whole_life_is_enough_workers_near_their_end_are_merely_out_of_time():
+    refusals = Refusals()
+    refusals.heard("a", 100.0, SHORT)
+    assert not isinstance(refusals.explain(), OutOfTime)
+    refusals.heard("a", 100.0, LATE)
+    error = refusals.explain()
+    assert isinstance(error, OutOfTime)
+    assert "daflow resume" in error.do
+
+
+def test_that_of_members_that_take_no_time_it_is_told_what_else_a_worker_needs():
+    refusals = Refusals()
+    refusals.heard("a", 0.0123, Life(left=4.0, whole=18.0))
+    with pytest.raises(PoolError, match=r"needs 0\.012 s, .* 15 s are .* start, 5 s and 10%"):
+        refusals.check(1)
 
 
 def test_that_nothing_is_wrong_as_long_as_workers_take_tasks_up():
