@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -13,14 +13,17 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from daflow.names import Phase, Status
 from daflow.runs.decide import Plan
+from daflow.runs.ends import alike
 from daflow.runs.facts import Fact, Stage
 from daflow.runs.facts import Progress as RunProgress
 
@@ -39,6 +42,19 @@ WORDS = {
 }
 
 
+INDEX: Mapping[Phase, str] = {
+    Phase.PRIOR: "member ",
+    Phase.FORECAST: "member ",
+    Phase.SURVEY: "slice ",
+    Phase.UPDATE: "slice ",
+}
+"""What the tasks of a phase are numbered by."""
+SAID = 5
+"""How many attempts of a stage that ended alike are told one by one."""
+BESIDE = 4
+"""Lines of a terminal that bars leave free."""
+
+
 @contextmanager
 def watching(plan: Plan, console: Console) -> Iterator[Watch]:
     """Return a watcher of a run, fit for where its output goes."""
@@ -47,16 +63,25 @@ def watching(plan: Plan, console: Console) -> Iterator[Watch]:
         return
     columns = (
         TextColumn("{task.description:<12}"),
-        BarColumn(bar_width=28),
+        BarColumn(bar_width=28 if console.width > 90 else 16),
         MofNCompleteColumn(),
         TextColumn("{task.fields[failed]}", style="red"),
         TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        _Left(),
     )
     with Progress(*columns, console=console) as bars:
         yield _Bars(plan, bars).take
+
+
+class _Left(TimeRemainingColumn):
+    """How long a stage will take, as long as it is under way."""
+
+    def render(self, task: Task) -> Text:
+        """Return it, or nothing."""
+        if task.total is None or task.finished or task.stop_time is not None:
+            return Text()
+        return Text.assemble(super().render(task), " left")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +139,13 @@ def _name(stage: Stage) -> str:
 
 
 class _Bars:
-    """A bar a stage."""
+    """A bar a stage, the latest ones."""
 
     def __init__(self, plan: Plan, bars: Progress) -> None:
-        self._totals, self._bars = _Totals(plan), bars
+        self._totals, self._bars, self._bad_ends = _Totals(plan), bars, _BadEnds()
         self._ids: dict[Stage, TaskID] = {}
         self._began: dict[Stage, tuple[float, int]] = {}
+        self._starting: TaskID | None = bars.add_task("starting", total=None, failed="", rate="")
 
     def take(self, fact: Fact, progress: RunProgress) -> None:
         """Show a fact."""
@@ -137,21 +163,32 @@ class _Bars:
         count = self._totals.of(stage, progress, fact)
         done = count.done
         if stage not in self._ids:
+            self._make_room()
             self._ids[stage] = self._bars.add_task(_name(stage), total=count.total, failed="", rate="")
             self._began[stage] = (time.monotonic(), done)
         began, before = self._began[stage]
         seconds = time.monotonic() - began
         rate = f"{(done - before) / seconds:.1f}/s" if seconds > 1 and done > before else ""
         self._bars.update(self._ids[stage], completed=done, total=count.total, failed=count.bad, rate=rate)
-        if fact["fact"] == "ended" and fact["status"] != Status.OK:
-            self._bars.console.print(_bad_end(fact), style="red", markup=False, highlight=False)
+        if fact["fact"] == "closed":
+            self._bars.stop_task(self._ids[stage])
+        for line in self._bad_ends.told(fact):
+            self._bars.console.print(line, style="red", markup=False, highlight=False)
+
+    def _make_room(self) -> None:
+        """Take away what no terminal shows: it would show the first bars, not the last."""
+        if self._starting is not None:
+            self._bars.remove_task(self._starting)
+            self._starting = None
+        while len(self._bars.task_ids) > max(1, self._bars.console.height - BESIDE):
+            self._bars.remove_task(self._bars.task_ids[0])
 
 
 class _Lines:
-    """A line a stage, and one for each attempt that did not end well."""
+    """A line a stage, and some for attempts that did not end well."""
 
     def __init__(self, plan: Plan, console: Console) -> None:
-        self._totals, self._console = _Totals(plan), console
+        self._totals, self._console, self._bad_ends = _Totals(plan), console, _BadEnds()
 
     def take(self, fact: Fact, progress: RunProgress) -> None:
         """Show a fact."""
@@ -160,8 +197,8 @@ class _Lines:
                 self._say(f"not as when the run was made: {line}")
             if "cleared" in fact:
                 self._say(fact["cleared"])
-        if fact["fact"] == "ended" and fact["status"] != Status.OK:
-            self._say(_bad_end(fact))
+        for line in self._bad_ends.told(fact):
+            self._say(line)
         if fact["fact"] == "avoided":
             self._totals.forget()
             self._say(_avoided(fact))
@@ -178,8 +215,22 @@ def _avoided(fact: Fact) -> str:
     return f"node {fact['host']} is put aside: {fact['reason']}"
 
 
-def _bad_end(fact: Fact) -> str:
-    first_line = str(fact["reason"]).partition("\n")[0]
-    return (
-        f"{_name(_stage(fact))}, {fact['index']}, attempt {fact['attempt']}: {fact['status']}: {first_line}"
-    )
+class _BadEnds:
+    """How attempts ended that did not end well: of many that ended alike in a stage, the first few."""
+
+    def __init__(self) -> None:
+        self._said: Counter[tuple[Stage, str]] = Counter()
+
+    def told(self, fact: Fact) -> Iterator[str]:
+        """Yield what is to be said of a fact."""
+        if fact["fact"] != "ended" or fact["status"] == Status.OK:
+            return
+        first_line = str(fact["reason"]).partition("\n")[0]
+        stage = phase, _ = _stage(fact)
+        which = f"{INDEX.get(phase, '')}{fact['index']}, attempt {fact['attempt']}"
+        like = stage, f"{fact['status']}: {alike(first_line)}"
+        self._said[like] += 1
+        if self._said[like] <= SAID:
+            yield f"{_name(stage)}, {which}: {fact['status']}: {first_line}"
+        elif self._said[like] == SAID + 1:
+            yield f"{_name(stage)}: others ended so too; `daflow status` counts them"

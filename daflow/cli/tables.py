@@ -8,13 +8,16 @@ from rich.table import Table
 from rich.text import Text
 
 from daflow.assemble.preview import Preview
-from daflow.names import Status
+from daflow.names import Phase, Status
 from daflow.runs.ends import told_hosts, told_messages
 from daflow.runs.status import RunStatus
 
-SHOWN = 20
-"""How many failures are listed; `--json` has them all."""
+SHOWN = 10
+"""How many members that failed are listed; `--json` has all of their attempts."""
+AT_FIRST = frozenset({Phase.PRIOR, Phase.FORECAST})
+"""Stages that tell how many members there were."""
 COUNTS = frozenset({"attempts", "members", "done since"})
+WORDS = frozenset({"phase", "status", "reason"})
 STYLES: Mapping[Status, str] = {
     Status.OK: "green",
     Status.FAILED: "red",
@@ -43,12 +46,12 @@ def preview_table(seen: Preview) -> Table:
     table.add_column()
     rows = {
         "model": seen.model,
-        "method": f"{seen.method}, {seen.n_steps} updates, localization: {seen.localization}",
+        "method": f"{seen.method}, {_many(seen.n_steps, 'update')}, localization: {seen.localization}",
         "members": f"{seen.n_members:,}",
-        "state": f"{seen.n_state:,} numbers a member, {_cut(seen)}",
+        "state": f"{_many(seen.n_state, 'number')} a member, {_cut(seen)}",
         "observations": f"{seen.n_obs:,}",
         "model runs": f"{seen.forecasts:,}",
-        "store": f"{size(seen.store_bytes)} in {seen.store_files:,} files",
+        "store": f"{size(seen.store_bytes)} in {_many(seen.store_files, 'file')}",
         "memory": f"an update holds about 3 slabs of {size(seen.slab_bytes)} a worker",
     }
     for name, value in rows.items():
@@ -56,6 +59,10 @@ def preview_table(seen: Preview) -> Table:
     for note in seen.notes:
         table.add_row("note", Text(note))
     return table
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 
 def _cut(seen: Preview) -> str:
@@ -66,7 +73,7 @@ def status_tables(seen: RunStatus) -> Iterator[Table | Text]:
     """Yield what `daflow status` says."""
     colour = {"finished": "green", "running": "cyan"}.get(seen.state, "yellow")
     yield Text.assemble(
-        (seen.name, "bold"), ": ", (seen.state, colour), f", {seen.members} members", _how(seen)
+        (seen.name, "bold"), ": ", (seen.state, colour), f", {_members(seen)} members", _how(seen)
     )
     stages = Table(box=None)
     for name in ("step", "phase", "done", "failed", "of"):
@@ -81,7 +88,12 @@ def status_tables(seen: RunStatus) -> Iterator[Table | Text]:
     if seen.ends:
         yield _ends(seen)
     if seen.failures:
-        yield _failures(seen)
+        yield from _failures(seen)
+
+
+def _members(seen: RunStatus) -> str:
+    at_first = max((stage.total for stage in seen.stages if stage.phase in AT_FIRST), default=seen.members)
+    return f"{seen.members:,}" + (f" of {at_first:,}" if at_first > seen.members else "")
 
 
 def _how(seen: RunStatus) -> str:
@@ -109,15 +121,17 @@ def _ends(seen: RunStatus) -> Table:
     return table
 
 
-def _failures(seen: RunStatus) -> Table:
-    more = len(seen.failures) - SHOWN
-    title = "attempts that did not end well" + (
-        f" (the last {SHOWN}; {more} more in --json)" if more > 0 else ""
-    )
-    table = Table(title=title, title_justify="left", box=None)
+def _failures(seen: RunStatus) -> Iterator[Table | Text]:
+    """Yield the latest attempt of each member that did not end well: earlier ones said the same, mostly."""
+    latest = {(end.step, end.phase, end.member): end for end in seen.failures}
+    shown = list(latest.values())[-SHOWN:]
+    more = len(seen.failures) - len(shown)
+    title = "the latest that did not end well" + (f"; {more} more attempts in --json" if more else "")
+    yield Text(title, style="italic")  # a table's own title is folded to its width
+    table = Table(box=None)
     for name in ("step", "phase", "number", "attempt", "status", "reason"):
-        table.add_column(name, overflow="fold")
-    for end in seen.failures[-SHOWN:]:
+        table.add_column(name, overflow="fold", justify="left" if name in WORDS else "right")
+    for end in shown:
         first_line = end.reason.partition("\n")[0]
         table.add_row(
             str(end.step),
@@ -127,4 +141,4 @@ def _failures(seen: RunStatus) -> Table:
             Text(end.status, style=STYLES[end.status]),
             Text(first_line),
         )
-    return table
+    yield table

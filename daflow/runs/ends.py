@@ -66,7 +66,7 @@ class _Group:
         if outcome.host:
             self.hosts[outcome.host] += 1
         line = outcome.reason.partition("\n")[0]
-        like = _NUMBERS.sub("0", line)
+        like = alike(line)
         self.texts.setdefault(like, line)
         self.said[like] += 1
 
@@ -82,6 +82,11 @@ class _Group:
             messages,
             self.attempts - sum(message.attempts for message in messages),
         )
+
+
+def alike(line: str) -> str:
+    """Return what messages have in common that differ in numbers only."""
+    return _NUMBERS.sub("0", line)
 
 
 def ends_of(progress: Progress) -> tuple[EndGroup, ...]:

@@ -5,7 +5,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from daflow.cli.progress import watching
+from daflow.cli.progress import SAID, watching
 from daflow.cli.tables import STYLES, status_tables
 from daflow.names import BLAMELESS, Phase, Status
 from daflow.records import Outcome, Task
@@ -43,9 +43,9 @@ HISTORY = [
 ]
 
 
-def watched(history, *, terminal):
+def watched(history, *, terminal, height=None):
     text = StringIO()
-    console = Console(file=text, force_terminal=terminal, width=160, color_system=None)
+    console = Console(file=text, force_terminal=terminal, width=160, height=height, color_system=None)
     progress = Progress()
     with watching(PLAN, console) as watch:
         for fact in history:
@@ -58,8 +58,8 @@ def watched(history, *, terminal):
 def test_that_a_run_that_is_watched_tells_ends_by_their_reason_and_nodes_put_aside(terminal):
     said = watched(HISTORY, terminal=terminal)
     for line in (
-        "prior, 0, attempt 0: failed: reason 0",
-        "prior, 1, attempt 0: timed out: reason 1",
+        "prior, member 0, attempt 0: failed: reason 0",
+        "prior, member 1, attempt 0: timed out: reason 1",
         "node n2 is put aside: 3 of 3 members ended badly there",
         "1 failed, 1 timed out, 2 cancelled",
     ):
@@ -67,6 +67,36 @@ def test_that_a_run_that_is_watched_tells_ends_by_their_reason_and_nodes_put_asi
     assert "more" not in said
     if not terminal:
         assert "prior: 2 of 8 done, 1 failed, 1 timed out, 2 cancelled" in said
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_that_ends_that_are_alike_are_not_told_for_ever(terminal):
+    many = [ended(index, Status.FAILED, attempt) for attempt in range(3) for index in range(8)]
+    said = watched([facts.opened({}), BEFORE, *many], terminal=terminal)
+    assert said.count("failed: reason") == SAID
+    assert said.count("others ended so too") == 1
+
+
+def test_that_a_terminal_shows_the_latest_stages():
+    closed = [
+        facts.closed((phase, step), PLAN.members)
+        for step in range(20)
+        for phase in (Phase.FORECAST, Phase.UPDATE)
+    ]
+    said = watched([facts.opened({}), BEFORE, *closed], terminal=True, height=12)
+    last = said.split("\x1b[2K")[-12:]
+    assert any("update 19" in line for line in last)
+    assert not any("update 3 " in line or "starting" in line for line in last)
+
+
+def test_that_the_status_lists_the_last_attempt_of_a_member():
+    many = [ended(index, Status.INVALID, attempt) for attempt in range(3) for index in range(8)]
+    text = StringIO()
+    for part in status_tables(status_of("flood", PLAN, fold([facts.opened({}), BEFORE, *many]), None)):
+        Console(file=text, width=160).print(part)
+    lines = [" ".join(line.split()) for line in text.getvalue().splitlines()]
+    assert "the latest that did not end well; 16 more attempts in --json" in lines
+    assert [line for line in lines if line.startswith("0 prior 3 ")] == ["0 prior 3 2 invalid reason 3"]
 
 
 def test_that_the_status_groups_ends_by_reason_with_counts_hosts_and_first_messages():
