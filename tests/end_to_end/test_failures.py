@@ -110,7 +110,7 @@ def test_that_members_that_fail_in_every_way_are_left_behind_and_the_run_ends(il
     folder, ended = ill
     assert ended.returncode == 0, ended.stdout + ended.stderr
     for member in ENDS:
-        assert f"forecast 0, {member}, attempt 0: " in ended.stdout
+        assert f"forecast 0, member {member}, attempt 0: " in ended.stdout
     workflow = written(place / "well", CALLABLE.replace("steps: 2", "steps: 1"), WELL)
     without = run_inline(workflow, place / "run", "ensemble.exclude=[1, 2, 3, 4, 5, 6]")
     assert_same_bits(finals(daflow.open_run(folder)), finals(without))
