@@ -82,9 +82,9 @@ def _too_long(seconds: float, life: Life) -> PoolError:
 def _told(seconds: float, life: Life) -> str:
     """Return what a member needs and what a worker has: that may be too little for the shortest member."""
     needs = f"{seconds:.2g}" if seconds < 10 else f"{seconds:.0f}"
-    left = max(life.left, 0.0)
+    whole, left = f"{life.whole:.0f}", f"{max(life.left, 0):.0f}"
     return (
-        f"a member needs {needs} s, a worker's job lasts {life.whole:.0f} s and had {left:.0f} s left when one "
-        f"was sent; {STARTING_SECONDS:.0f} s are reckoned for a worker's start, {MARGIN_SECONDS:.0f} s and "
+        f"a member needs {needs} s, a worker's job lasts {whole} s and had {left} s left when one was sent; "
+        f"{STARTING_SECONDS:.0f} s are reckoned for a worker's start, {MARGIN_SECONDS:.0f} s and "
         f"{MARGIN_SHARE:.0%} of a member's time are kept in hand"
     )
