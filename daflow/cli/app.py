@@ -17,7 +17,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 import daflow
-from daflow.cli import check, diagnose, doctor, driving, plan, submitting, what_if
+from daflow.cli import check, diagnose, doctor, driving, keys, plan, submitting, what_if
 from daflow.cli.orders import Drop, MinMembers, Retry, RetryFailed, orders_of
 from daflow.errors import DaflowError, DataError, InputError
 from daflow.runs.orders import NONE, Orders
@@ -215,14 +215,7 @@ def logs(
         typer.echo(path.read_text(errors="replace"))
 
 
-@app.command()
-def schema() -> None:
-    """Print the JSON schema of the workflow file, for editors."""
-    from daflow.config.load import json_schema
-
-    typer.echo(json.dumps(json_schema(), indent=1))
-
-
+app.command(help=keys.HELP)(keys.schema)
 app.command(help=diagnose.HELP)(diagnose.diagnose)
 app.command(help=doctor.HELP)(doctor.doctor)
 what_if.register(app)
