@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from daflow.errors import JournalError
 from daflow.names import BY_OPERATOR, LAST, Phase, Status
 from daflow.records import Outcome, Task
+from daflow.runs.intervals import Intervals
 from daflow.runs.orders import NONE, Orders
 
 Fact = Mapping[str, Any]
@@ -83,9 +85,12 @@ class Progress:
 
     `take` is the only thing that changes it, so that a journal read at once and a journal followed
     line by line end alike.
+
+    Memory: O(tasks) of the stages that are not closed, and of closed ones O(tasks that did not end well at
+    once).
     """
 
-    done: dict[Stage, set[int]] = field(default_factory=dict)
+    done: dict[Stage, AbstractSet[int]] = field(default_factory=dict)
     """Stage -> the members or slices whose task is done for ever."""
     failures: dict[Stage, dict[int, list[Outcome]]] = field(default_factory=dict)
     """Stage -> member or slice -> the attempts that count against its retries."""
@@ -206,7 +211,10 @@ class Progress:
         if status is not Status.OK or task.attempt or self.next_attempt(stage, task.index):
             self._count(task)
         if status is Status.OK:
-            self.done.setdefault(stage, set()).add(task.index)
+            done = self.done.get(stage)
+            if not isinstance(done, set):
+                done = self.done[stage] = set(done or ())
+            done.add(task.index)
             if task.phase in _ENDING and fact["figures"].get(LAST):
                 self.last_update = task.step
             return
@@ -240,7 +248,13 @@ class Progress:
         return avoided is not None and 0 < outcome.started < avoided.time
 
     def _close(self, stage: Stage, survivors: tuple[int, ...]) -> None:
-        self.survivors.setdefault(stage, survivors)
+        """Keep little of what is settled: nearly always all are done, and the same go on as from the last."""
+        if stage in self.survivors:
+            return
+        last = next(reversed(self.survivors.values()), None)
+        self.survivors[stage] = last if last is not None and last == survivors else survivors
+        if stage in self.done:
+            self.done[stage] = Intervals(self.done[stage])
 
 
 def fold(facts: Iterable[Fact]) -> Progress:

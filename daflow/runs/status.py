@@ -74,12 +74,12 @@ def status_of(name: str, plan: Plan, progress: Progress, holder: Holder | None) 
     for stage in plan.stages_of(progress):
         indices = plan.indices(stage[0], members)
         failures = progress.failures.get(stage, {})
-        dropped = progress.dropped.get(stage, {}).keys()
-        done = progress.done.get(stage, set()) - dropped
+        dropped, done = progress.dropped.get(stage, {}).keys(), progress.done.get(stage, set())
         bad = {index for index, outcomes in failures.items() if outcomes and index not in done}
         failed = len(bad | dropped)
+        n_done = len(done) - sum(index in done for index in dropped)
         closed = stage in progress.survivors
-        stages.append(StageStatus(*stage, len(done), failed, len(indices), closed))
+        stages.append(StageStatus(*stage, n_done, failed, len(indices), closed))
         members = progress.survivors.get(stage, members)
     driven = holder is not None and holder.alive()
     state, reason, resumable = _state(progress, driven=driven)
