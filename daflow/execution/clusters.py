@@ -35,6 +35,11 @@ SETTINGS: Final[dict[str, Any]] = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": 0.85,
     "distributed.worker.memory.terminate": 0.95,
+    # Of what was sent, of each task's states and of the machine a scheduler and its workers keep the last
+    # thousands, tasks and outcomes within: for whoever looks for bugs in dask. Nobody here reads them.
+    "distributed.admin.low-level-log-length": 10,
+    "distributed.admin.system-monitor.log-length": 10,
+    "distributed.diagnostics.computations.max-history": 1,
     "distributed.admin.system-monitor.gil.enabled": False,
     "distributed.worker.profile.enabled": False,
     # A worker calls once it can work: what its first task needs takes seconds to load, minutes from a busy
