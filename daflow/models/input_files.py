@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import xarray as xr
 
 from daflow.config.external_models import ArrayFile, CopiedFile, NetcdfFile, TemplateFile, target_of
 from daflow.config.section import nearest
@@ -141,6 +140,8 @@ def _prepare_netcdf(settings: NetcdfFile) -> InputFile:
                     do="correct 'variables'",
                 )
             arrays[name] = (dims, values)
+        import xarray as xr  # noqa: PLC0415 - only where a command reads netCDF
+
         xr.Dataset(arrays).to_netcdf(path, engine="h5netcdf")
 
     return InputFile(settings.target, frozenset(settings.variables), write)

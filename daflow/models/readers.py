@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import pandas as pd
-import xarray as xr
 
 from daflow.config.external_models import (
     CsvOutput,
@@ -24,6 +22,9 @@ from daflow.models.row_matching import match_rows
 from daflow.models.summary import open_resfo, read_eclipse_summary
 from daflow.models.user_functions import accepted_keywords, call_for_member, load_function
 from daflow.ports import FloatArray, ObservationTable
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 Reader = Callable[[Path, Path, ObservationTable], FloatArray]
 """Reads from a member's directory, with its log folder and the observation table; returns (n_obs,)."""
@@ -73,6 +74,8 @@ def _prepare_csv(settings: CsvOutput, folder: Path) -> Reader:
 
 
 def _read_table(path: Path, name: str) -> Mapping[str, np.ndarray[Any, Any]]:
+    import pandas as pd  # noqa: PLC0415 - only where a command writes tables
+
     try:
         frame = pd.read_csv(path, skipinitialspace=True, index_col=False)
     except (ValueError, OSError) as problem:
@@ -162,10 +165,20 @@ def _existing(work_dir: Path, name: str) -> Path:
     return path
 
 
-_OPEN: Final[Mapping[str, Callable[[Path], xr.Dataset]]] = {
-    "netcdf": lambda path: xr.open_dataset(path, engine="h5netcdf", decode_times=False),
-    "zarr": lambda path: xr.open_zarr(path, chunks=None, decode_times=False, consolidated=False),
-}
+def _open_netcdf(path: Path) -> xr.Dataset:
+    import xarray as xr  # noqa: PLC0415 - only where a command writes labelled arrays
+
+    return xr.open_dataset(path, engine="h5netcdf", decode_times=False)
+
+
+def _open_zarr(path: Path) -> xr.Dataset:
+    import xarray as xr  # noqa: PLC0415 - only where a command writes labelled arrays
+
+    opened: xr.Dataset = xr.open_zarr(path, chunks=None, decode_times=False, consolidated=False)
+    return opened
+
+
+_OPEN: Final[Mapping[str, Callable[[Path], xr.Dataset]]] = {"netcdf": _open_netcdf, "zarr": _open_zarr}
 _PREPARE: Final[Mapping[str, Callable[[Any, Path], Reader]]] = {
     "csv": _prepare_csv,
     "npy": _prepare_npy,

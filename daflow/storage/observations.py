@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import shutil
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import xarray as xr
+import zarr
 from numpy.typing import NDArray
 
 from daflow.errors import StoreError
 from daflow.names import OBS, OBSERVATIONS
 from daflow.ports import Observations
 from daflow.storage.files import PARTIAL, make_folder, store_errors, sync_file, sync_folder
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 ERROR = "error_"
 """What the arrays of the observation-error covariance begin with."""
@@ -23,6 +27,8 @@ ERROR_ATTRIBUTE = "observation_error"
 NUMBERS = "numbers"
 """Beside these: the numbers of the observations in the table that they are part of."""
 NOTES_ATTRIBUTE = "notes"
+AS_THEY_ARE: Final = frozenset({"coordinates", "_FillValue"})
+"""The attributes that xarray gives to arrays whose numbers it leaves as they are: a time has more."""
 
 
 def write_observations(root: Path, observations: Observations) -> None:
@@ -57,8 +63,15 @@ def read_observations(root: Path) -> Observations:
     path = root / OBSERVATIONS
     if not path.exists():
         raise no_observations(root)
-    with store_errors("read", path), xr.open_zarr(path, consolidated=False, chunks=None) as dataset:
-        return observations_in(dataset.load())
+    with store_errors("read", path):
+        group = zarr.open_group(path, mode="r", zarr_format=3)
+        arrays = dict(group.arrays())
+        if all(array.attrs.keys() <= AS_THEY_ARE for array in arrays.values()):
+            return _of_columns({name: np.asarray(array[...]) for name, array in arrays.items()}, group.attrs)
+        import xarray as xr  # noqa: PLC0415 - every worker reads observations, and would wait for it
+
+        with xr.open_zarr(path, consolidated=False, chunks=None) as dataset:
+            return observations_in(dataset.load())
 
 
 def no_observations(root: object) -> StoreError:
@@ -71,6 +84,8 @@ def no_observations(root: object) -> StoreError:
 
 def dataset_of(observations: Observations) -> xr.Dataset:
     """Return what was observed as one dataset along ``obs``."""
+    import xarray as xr  # noqa: PLC0415 - one worker of a run writes them, but every one reads them
+
     data = {name: _column(values) for name, values in observations.table.items()}
     beside = {} if observations.numbers is None else {NUMBERS: observations.numbers}
     arrays = {**observations.error, **beside}
@@ -82,11 +97,15 @@ def dataset_of(observations: Observations) -> xr.Dataset:
 
 def observations_in(loaded: xr.Dataset) -> Observations:
     """Return what was observed from such a dataset, loaded."""
-    arrays = {str(name): _plain(variable.values) for name, variable in loaded.variables.items()}
-    error = {name.removeprefix(ERROR): arrays.pop(name) for name in loaded.attrs[ERROR_ATTRIBUTE]}
+    return _of_columns({str(name): v.values for name, v in loaded.variables.items()}, loaded.attrs)
+
+
+def _of_columns(columns: Mapping[str, NDArray[Any]], attributes: Mapping[str, Any]) -> Observations:
+    arrays = {name: _plain(values) for name, values in columns.items()}
+    error = {name.removeprefix(ERROR): arrays.pop(name) for name in attributes[ERROR_ATTRIBUTE]}
     numbers = error.pop(NUMBERS, None)
     # Older stores have no notes.
-    return Observations(arrays, error, numbers, tuple(loaded.attrs.get(NOTES_ATTRIBUTE, ())))
+    return Observations(arrays, error, numbers, tuple(attributes.get(NOTES_ATTRIBUTE, ())))
 
 
 def _column(values: NDArray[Any]) -> tuple[str, NDArray[Any]]:

@@ -37,3 +37,8 @@ def test_that_help_imports_nothing_that_takes_long():
 @pytest.mark.parametrize("command", ["init", "schema", "status"])
 def test_that_the_help_of_commands_imports_no_dask(command):
     assert imported_by(COMMAND.format(words=[command, "--help"]), ("dask", "distributed")) == []
+
+
+def test_that_a_worker_imports_only_what_every_run_needs():
+    unneeded = ("xarray", "pandas", "matplotlib", "h5netcdf", "scipy.optimize", "numba", "rich", "typer")
+    assert imported_by("import daflow.assemble.worker", unneeded) == []

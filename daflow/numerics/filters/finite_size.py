@@ -28,7 +28,6 @@ from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
 
 from daflow.errors import ConfigError
 from daflow.numerics.arrays.validation import FloatArray
@@ -197,6 +196,8 @@ def _precision(signal: FloatArray, innovation: FloatArray, prior: Hyperprior) ->
     """
     epsilon, exponent = prior
     squares = innovation**2
+
+    from scipy.optimize import brentq  # noqa: PLC0415 - every process would wait for what few ask for
 
     def slope(logarithm: float) -> float:
         zeta = np.exp(logarithm)

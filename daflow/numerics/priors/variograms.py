@@ -20,7 +20,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 from scipy.special import gammaln, kve
 
 from daflow.errors import ConfigError
@@ -71,6 +70,8 @@ def _matern(s: FloatArray, nu: float) -> FloatArray:
 @lru_cache(maxsize=64)
 def _matern_scale(nu: float) -> float:
     """Return the s at which Matern's correlation is 0.05."""
+    from scipy.optimize import brentq  # noqa: PLC0415 - every process would wait for what few ask for
+
     return float(brentq(lambda s: float(_matern(np.array(s), nu)) - AT_RANGE, 1e-3, 1e3, xtol=1e-14))
 
 
