@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 from math import hypot
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag
 
-from daflow.config.section import InputPath, Name, Positive, Problem, Section, kind_of_value, refuse
+from daflow.config.section import InputPath, Name, Positive, Problem, Section, kind_of_value
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Index = Annotated[int, Field(ge=0)]
@@ -45,11 +45,6 @@ class LinearSettings(Section):
     scale: float = Field(
         default=1.0, description="Multiplies each entry observed; observed unit over the variable's."
     )
-
-    @model_validator(mode="after")
-    def _one_way_to_observe(self) -> Self:
-        refuse(self._problems())
-        return self
 
     def _problems(self) -> Iterator[Problem]:
         if (self.matrix is None) == (self.variable is None):
@@ -103,13 +98,11 @@ class FluidSettings(Section):
     water_exponent: float = Field(default=2.0, ge=1, le=10, description="Corey exponent of water. No unit.")
     oil_exponent: float = Field(default=2.0, ge=1, le=10, description="Corey exponent of oil. No unit.")
 
-    @model_validator(mode="after")
-    def _something_moves(self) -> Self:
+    def _problems(self) -> Iterator[Problem]:
         fixed = self.connate_water + self.residual_oil
         if fixed >= 1.0:
             what = "connate water and residual oil leave nothing that moves"
-            refuse([Problem("residual_oil", what, f"{fixed:g} together", "less than 1 together")])
-        return self
+            yield Problem("residual_oil", what, f"{fixed:g} together", "less than 1 together")
 
 
 class WellSettings(Section):
@@ -128,11 +121,9 @@ class WellSettings(Section):
     pressure: float | None = Field(default=None, description="Or its bottom-hole pressure, bar.")
     radius: Positive = Field(default=0.1, description="Of the bore, m.")
 
-    @model_validator(mode="after")
-    def _one_control(self) -> Self:
+    def _problems(self) -> Iterator[Problem]:
         if (self.rate is None) == (self.pressure is None):
-            refuse([Problem("rate", f"give well {self.name!r} either 'rate' or 'pressure'")])
-        return self
+            yield Problem("rate", f"give well {self.name!r} either 'rate' or 'pressure'")
 
 
 class RegularTimes(Section):
@@ -198,11 +189,6 @@ class ReservoirSettings(Section):
             return self.report_times
         every, until = self.report_times.every, self.report_times.until
         return tuple(every * k for k in range(1, int(until / every * (1 + 1e-12)) + 1))
-
-    @model_validator(mode="after")
-    def _all_fits_together(self) -> Self:
-        refuse([*self._problems(), *self._problems_of_wells()])
-        return self
 
     def _problems(self) -> Iterator[Problem]:
         if not self.times or any(later <= earlier for earlier, later in pairwise(self.times)):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from daflow.config.builtin_models import TOGETHER, Count, NumberOrName
-from daflow.config.section import Name, Positive, Problem, Section, refuse
+from daflow.config.section import Name, Positive, Problem, Section
 
 EVERY_STEPS = "Time steps between two times of observation."
 N_TIMES = "How many times of observation there are."
@@ -36,11 +36,9 @@ class Lorenz63Settings(Section):
     )
     together: Count = Field(default=1, description=TOGETHER)
 
-    @model_validator(mode="after")
-    def _each_once(self) -> Self:
+    def _problems(self) -> Iterator[Problem]:
         if len(set(self.observe)) < len(self.observe):
-            refuse([Problem("observe", "one is named twice", list(self.observe), "each once")])
-        return self
+            yield Problem("observe", "one is named twice", list(self.observe), "each once")
 
 
 class TwoScaleSettings(Section):
@@ -78,11 +76,6 @@ class TwoScaleSettings(Section):
         default=1, description="Observe components 0, observe_every, 2 observe_every... of each scale."
     )
     together: Count = Field(default=1, description=TOGETHER)
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        refuse(self._problems())
-        return self
 
     def _problems(self) -> Iterator[Problem]:
         if self.n * self.n_fast < 4:

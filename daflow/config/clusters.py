@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from daflow.config.jobqueue_keywords import of_options
-from daflow.config.section import InputPath, Positive, Problem, Section, refuse
+from daflow.config.section import InputPath, Positive, Problem, Section
 from daflow.config.workers import Memory, Silence, Walltime, WorkersSection, bytes_of, seconds_of
 
 Queue = Annotated[
@@ -152,21 +153,18 @@ class QueueExecution(WorkersSection):
         walltime: str | None = getattr(self, "walltime", None)
         return None if walltime is None else seconds_of(walltime)
 
-    @model_validator(mode="after")
-    def _a_job_can_be_as_asked(self) -> Self:
-        problems = list(of_options(getattr(self, "kind", ""), self.options))
+    def _problems(self) -> Iterator[Problem]:
+        yield from of_options(getattr(self, "kind", ""), self.options)
         if self.slots_a_job > self.cores:
             what = f"{self.processes} processes of {self.threads} threads would share fewer cores"
-            problems.append(Problem("cores", what, self.cores, f"at least {self.slots_a_job}"))
+            yield Problem("cores", what, self.cores, f"at least {self.slots_a_job}")
         if self.seconds is not None and self.margin >= self.seconds:
             what = "a worker would go before it has begun: the margin is as long as the walltime"
-            problems.append(Problem("margin", what, self.margin, f"less than {self.seconds} s"))
+            yield Problem("margin", what, self.margin, f"less than {self.seconds} s")
         adaptive = self.adaptive
         if adaptive is not None and not adaptive.minimum <= self.jobs <= adaptive.maximum:
             allowed = f"{adaptive.minimum} to {adaptive.maximum}, by adaptive"
-            problems.append(Problem("jobs", "more or fewer than there may be", self.jobs, allowed))
-        refuse(problems)
-        return self
+            yield Problem("jobs", "more or fewer than there may be", self.jobs, allowed)
 
 
 WALLTIME = Field(
@@ -221,12 +219,11 @@ class SgeExecution(QueueExecution):
         description="The resource by which memory is asked for, a core: mem_free, h_vmem; null: not asked.",
     )
 
-    @model_validator(mode="after")
-    def _several_cores_have_an_environment(self) -> Self:
+    def _problems(self) -> Iterator[Problem]:
+        yield from super()._problems()
         if self.cores > 1 and self.parallel_environment is None:
             what = "jobs of several cores need the name of a parallel environment"
-            refuse([Problem("parallel_environment", what, None, "often smp; `qconf -spl` lists them")])
-        return self
+            yield Problem("parallel_environment", what, None, "often smp; `qconf -spl` lists them")
 
 
 class OarExecution(QueueExecution):
@@ -253,11 +250,11 @@ class HtcondorExecution(QueueExecution):
         description="How long each job may take: HH:MM:SS or D-HH:MM:SS; it is removed then. null: any time.",
     )
 
-    @model_validator(mode="after")
-    def _directives_have_values(self) -> Self:
-        bare = [line for line in self.directives if not line.partition("=")[2].strip()]
-        refuse([Problem("directives", "has no value", line, "name = value") for line in bare])
-        return self
+    def _problems(self) -> Iterator[Problem]:
+        yield from super()._problems()
+        for line in self.directives:
+            if not line.partition("=")[2].strip():
+                yield Problem("directives", "has no value", line, "name = value")
 
 
 class MoabExecution(QueueExecution):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag
 
 from daflow.config.builtin_models import TOGETHER, Count, NumberOrName
-from daflow.config.section import InputPath, Name, Problem, Section, kind_of_value, refuse
+from daflow.config.section import InputPath, Name, Problem, Section, kind_of_value
 
 LEAST, MOST = 1e-4, 1e4
 """Of what describes a layer: far beyond any climate, and near enough to 1 to be exact."""
@@ -63,11 +63,6 @@ class EnergyBalanceSettings(Section):
         "the imbalance at the top of the atmosphere, W m-2.",
     )
     together: Count = Field(default=1, description=TOGETHER)
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        refuse(self._problems())
-        return self
 
     def _problems(self) -> Iterator[Problem]:
         if len(self.heat_transfers) != len(self.heat_capacities):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from daflow.config.inversions import InversionChoice, Truncation, of_truncation
-from daflow.config.section import Positive, Problem, Section, kind_of_value, refuse
+from daflow.config.section import Positive, Problem, Section, kind_of_value
 
 SUM_TOLERANCE: Final = 1e-8
 """How far the sum of 1/alpha may be from 1."""
@@ -69,10 +69,8 @@ class EsSettings(Section):
     inversion: InversionChoice = "exact_cholesky"
     truncation: Truncation = 1.0
 
-    @model_validator(mode="after")
-    def _can_be_right(self) -> Self:
-        refuse(of_truncation(self.inversion, self.truncation))
-        return self
+    def _problems(self) -> Iterable[Problem]:
+        return of_truncation(self.inversion, self.truncation)
 
 
 class EsMdaSettings(Section):
@@ -108,13 +106,15 @@ class EsMdaSettings(Section):
         return _is_searched(self.alphas)
 
     @model_validator(mode="after")
-    def _can_be_right(self) -> Self:
+    def _many_steps_where_they_are_searched(self) -> Self:
         if self.searched and "steps" not in self.model_fields_set:
             # Nobody has seen it yet. A default that follows alphas would have to come behind it, and the
             # order of the keys counts.
             object.__setattr__(self, "steps", MOST_STEPS)
-        refuse([*self._alpha_problems(), *of_truncation(self.inversion, self.truncation)])
         return self
+
+    def _problems(self) -> Iterable[Problem]:
+        return [*self._alpha_problems(), *of_truncation(self.inversion, self.truncation)]
 
     def _alpha_problems(self) -> Iterator[Problem]:
         if not isinstance(self.alphas, tuple):

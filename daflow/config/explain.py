@@ -49,7 +49,9 @@ def config_error(
         for problem in _problems(error, place)
     ]
     lines = [f"{source}: {_line(key, problem, where)}" for key, problem in found[:MOST_PROBLEMS]]
-    do = "correct it there; 'daflow schema' describes every key"
+    sections = {key[0] for key, _ in found if key and key[0] in schema["properties"]}
+    about = f" {sections.pop()}" if len(sections) == 1 else ""
+    do = f"correct it there; 'daflow schema{about}' describes every key"
     for section, kind in (kinds or {}).items():
         if any(key[:-1] == section and problem.what.startswith(NO_SUCH_KEY) for key, problem in found):
             whole = f"--set '{'.'.join(map(str, section))}={{kind: {kind}}}'"

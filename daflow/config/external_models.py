@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
 from daflow.config.section import InputPath, Problem, Section, nearest, refuse
 
@@ -141,14 +142,12 @@ class ArrayFile(Section):
         description="Written so; text has as many digits as it takes to read the same number.",
     )
 
-    @model_validator(mode="after")
-    def _one_source_and_a_keyword_where_one_belongs(self) -> Self:
+    def _problems(self) -> Iterator[Problem]:
         if (self.variable is None) == (self.source is None):
-            refuse([Problem("variable", "give either 'variable' or 'source'", self.variable)])
+            yield Problem("variable", "give either 'variable' or 'source'", self.variable)
         if (self.keyword is None) == (self.format == "eclipse_include"):
             what = f"belongs to format 'eclipse_include' and only there; format is {self.format!r}"
-            refuse([Problem("keyword", what, self.keyword)])
-        return self
+            yield Problem("keyword", what, self.keyword)
 
 
 class NetcdfFile(Section):
@@ -271,12 +270,10 @@ class CommandSettings(Section):
         default=Path(), description="Where modules are looked for first and a relative program path starts."
     )
 
-    @model_validator(mode="after")
-    def _every_target_once(self) -> Self:
+    def _problems(self) -> Iterator[Problem]:
         targets = Counter(target_of(entry) for entry in self.files)
         if twice := sorted(target for target, count in targets.items() if count > 1):
-            refuse([Problem("files", "would be written twice", ", ".join(twice), "each target once")])
-        return self
+            yield Problem("files", "would be written twice", ", ".join(twice), "each target once")
 
 
 def target_of(entry: TemplateFile | CopiedFile | ArrayFile | NetcdfFile) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag
 
 from daflow.config.inversions import InversionChoice, Truncation, of_truncation
-from daflow.config.section import InputPath, Positive, Problem, Section, kind_of_value, refuse
+from daflow.config.section import InputPath, Positive, Problem, Section, kind_of_value
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Perturbations = Annotated[
@@ -34,10 +35,8 @@ class EnkfSettings(Section):
     inversion: InversionChoice = "exact_cholesky"
     truncation: Truncation = 1.0
 
-    @model_validator(mode="after")
-    def _can_be_right(self) -> Self:
-        refuse(of_truncation(self.inversion, self.truncation))
-        return self
+    def _problems(self) -> Iterable[Problem]:
+        return of_truncation(self.inversion, self.truncation)
 
 
 class GainInflatedEnkfSettings(Section):
@@ -56,10 +55,8 @@ class GainInflatedEnkfSettings(Section):
     inversion: InversionChoice = "exact_cholesky"
     truncation: Truncation = 1.0
 
-    @model_validator(mode="after")
-    def _can_be_right(self) -> Self:
-        refuse(of_truncation(self.inversion, self.truncation))
-        return self
+    def _problems(self) -> Iterable[Problem]:
+        return of_truncation(self.inversion, self.truncation)
 
 
 class DenkfSettings(Section):
@@ -135,12 +132,10 @@ class EnkfNSettings(Section):
         "minimum; inflated, that of the transform filter of the inflated forecast.",
     )
 
-    @model_validator(mode="after")
-    def _can_be_right(self) -> Self:
+    def _problems(self) -> Iterator[Problem]:
         if self.hyperprior == "jeffreys" and self.certainty != 1.0:
             what = "the hyperprior of Jeffreys has no certainty"
-            refuse([Problem("certainty", what, self.certainty, "1.0, or hyperprior: mode_corrected")])
-        return self
+            yield Problem("certainty", what, self.certainty, "1.0, or hyperprior: mode_corrected")
 
 
 class IenksSettings(Section):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from daflow.config.section import Name, Positive, Problem, Section, refuse
+from daflow.config.section import Name, Positive, Problem, Section
 from daflow.records import Grid
 
 Axis = Literal["x", "y", "z"]
@@ -31,11 +31,6 @@ class EnsembleSettings(Section):
         """The numbers of the members that take part."""
         left_out = set(self.exclude)
         return tuple(member for member in range(self.size) if member not in left_out)
-
-    @model_validator(mode="after")
-    def _enough_members(self) -> Self:
-        refuse(self._problems())
-        return self
 
     def _problems(self) -> Iterator[Problem]:
         if beyond := [member for member in self.exclude if member >= self.size]:
@@ -80,11 +75,6 @@ class GridSettings(Section):
     def record(self) -> Grid:
         """Return the grid as the record that variables carry."""
         return Grid(self.dims, self.shape, self.axes, self.spacing, self.origin)
-
-    @model_validator(mode="after")
-    def _lists_agree(self) -> Self:
-        refuse(self._problems())
-        return self
 
     def _problems(self) -> Iterator[Problem]:
         n_dims = len(self.shape)

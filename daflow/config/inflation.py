@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Final, Literal, Self
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from daflow.config.section import Positive, Problem, Section, kind_of_value, nearest, refuse
 
@@ -46,12 +46,10 @@ class RelaxationInflation(Section):
         "most). No unit."
     )
 
-    @model_validator(mode="after")
-    def _mixes(self) -> Self:
+    def _problems(self) -> Iterator[Problem]:
         if self.to == "prior_perturbations" and self.strength > 1:
             what = "anomalies are mixed with the prior's: more than all of these there is not"
-            refuse([Problem("strength", what, self.strength, "0 to 1, or to: prior_spread")])
-        return self
+            yield Problem("strength", what, self.strength, "0 to 1, or to: prior_spread")
 
 
 class AdditiveInflation(Section):
@@ -87,10 +85,8 @@ class AdaptiveInflation(Section):
     lower: Positive = Field(default=1.0, description="The factor is never below. Below 1 narrows the prior.")
     upper: Positive = Field(default=10.0, description="The factor is never above. No unit.")
 
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        refuse(_of_bounds(self.lower, self.initial, self.upper))
-        return self
+    def _problems(self) -> Iterable[Problem]:
+        return _of_bounds(self.lower, self.initial, self.upper)
 
 
 class SpatialInflation(Section):
@@ -126,12 +122,10 @@ class SpatialInflation(Section):
         "more it goes back to 1. 1 keeps it. No unit.",
     )
 
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
+    def _problems(self) -> Iterator[Problem]:
         if self.least_std > self.std:
-            refuse([Problem("least_std", "is above 'std'", self.least_std, f"at most {self.std:g}")])
-        refuse(_of_bounds(self.lower, self.initial, self.upper))
-        return self
+            yield Problem("least_std", "is above 'std'", self.least_std, f"at most {self.std:g}")
+        yield from _of_bounds(self.lower, self.initial, self.upper)
 
 
 def _of_bounds(lower: float, initial: float, upper: float) -> Iterator[Problem]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag
 
-from daflow.config.section import Positive, Problem, Section, kind_of_value, refuse
+from daflow.config.section import Positive, Problem, Section, kind_of_value
 
 Share = Annotated[float, Field(gt=0, le=1)]
 StepLength = Annotated[
@@ -36,11 +36,6 @@ class IesSettings(Section):
     def length(self, step: int) -> float:
         """Return how far a step goes."""
         return self.step_length[step] if isinstance(self.step_length, tuple) else self.step_length
-
-    @model_validator(mode="after")
-    def _can_be_right(self) -> Self:
-        refuse(self._problems())
-        return self
 
     def _problems(self) -> Iterator[Problem]:
         if isinstance(self.step_length, tuple) and len(self.step_length) != self.steps:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Any, Final, Literal, Self
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag
 
 from daflow.config.es_mda import DISCREPANCY, MOST_STEPS
 from daflow.config.inversions import InversionChoice, Truncation, of_truncation
-from daflow.config.section import Positive, Problem, Section, kind_of_value, refuse
+from daflow.config.section import Positive, Problem, Section, kind_of_value
 
 FEW_STEPS: Final = 10
 """Steps of a given length, unless the file says how many."""
@@ -55,10 +55,8 @@ class EkiSettings(Section):
     inversion: InversionChoice = "exact_cholesky"
     truncation: Truncation = 1.0
 
-    @model_validator(mode="after")
-    def _can_be_right(self) -> Self:
-        refuse([*self._acceleration_problems(), *of_truncation(self.inversion, self.truncation)])
-        return self
+    def _problems(self) -> Iterable[Problem]:
+        return [*self._acceleration_problems(), *of_truncation(self.inversion, self.truncation)]
 
     def _acceleration_problems(self) -> Iterator[Problem]:
         if self.acceleration == "nesterov" and self.perturbed != "none":

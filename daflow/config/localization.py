@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from math import isinf
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag
 
 from daflow.config.grids import Axis
 from daflow.config.localization_weights import (
@@ -21,7 +21,7 @@ from daflow.config.localization_weights import (
     Tapers,
 )
 from daflow.config.priors import angle_without_plane
-from daflow.config.section import Positive, Problem, Section, kind_of_value, refuse
+from daflow.config.section import Positive, Problem, Section, kind_of_value
 from daflow.numerics.localization.tapers import TAPERS
 
 Family = Literal["gaspari_cohn", "exponential", "gaussian", "step", "cubic", "beta", "operational"]
@@ -43,10 +43,8 @@ class ReachSettings(Section):
     )
     angle: float = Field(default=0.0, description="Degrees by which lengths are turned from x to y.")
 
-    @model_validator(mode="after")
-    def _a_turn_needs_a_plane(self) -> Self:
-        refuse(angle_without_plane(self.lengths, self.angle))
-        return self
+    def _problems(self) -> Iterable[Problem]:
+        return angle_without_plane(self.lengths, self.angle)
 
 
 Reach = Annotated[
@@ -107,11 +105,6 @@ class DistanceWeights(Section):
                 return own
         return ReachSettings(lengths=self.lengths, angle=self.angle)
 
-    @model_validator(mode="after")
-    def _can_be_right(self) -> Self:
-        refuse(self._problems())
-        return self
-
     def _problems(self) -> Iterator[Problem]:
         yield from angle_without_plane(self.lengths, self.angle)
         if self.cutoff is not None and not isinf(TAPERS[self.family].reach):
@@ -140,10 +133,10 @@ class DistanceLocalization(DistanceWeights):
         "'observations' must be empty. It is what keeps tapers: cross_covariance from overshooting.",
     )
 
-    @model_validator(mode="after")
-    def _can_be_local(self) -> Self:
-        refuse([*of_obs_obs(self.obs_obs, self.tapers), *of_one_length(self, self.obs_obs, "")])
-        return self
+    def _problems(self) -> Iterator[Problem]:
+        yield from super()._problems()
+        yield from of_obs_obs(self.obs_obs, self.tapers)
+        yield from of_one_length(self, self.obs_obs, "")
 
 
 class IndexLocalization(IndexWeights):
@@ -154,10 +147,10 @@ class IndexLocalization(IndexWeights):
         default="none", description=f"{WHAT_OBS_OBS}EnsembleKalmanProcesses.jl has none. {UNSTABLE}"
     )
 
-    @model_validator(mode="after")
-    def _can_be_local(self) -> Self:
-        refuse([*of_obs_obs(self.obs_obs, self.tapers), *_of_chance(self, self.obs_obs, "")])
-        return self
+    def _problems(self) -> Iterator[Problem]:
+        yield from super()._problems()
+        yield from of_obs_obs(self.obs_obs, self.tapers)
+        yield from _of_chance(self, self.obs_obs, "")
 
 
 class SamplingErrorLocalization(SamplingErrorWeights):
@@ -185,11 +178,11 @@ class CorrelationLocalization(CorrelationWeights):
     )
     obs_obs: ObsObs = Field(default="none", description=f"{WHAT_OBS_OBS}{UNSTABLE}")
 
-    @model_validator(mode="after")
-    def _can_be_local(self) -> Self:
-        found = [*of_obs_obs(self.obs_obs, self.tapers), *_of_chance(self, self.obs_obs, "")]
-        refuse([*found, *_of_errors(self, self.tapers, "")])
-        return self
+    def _problems(self) -> Iterator[Problem]:
+        yield from super()._problems()
+        yield from of_obs_obs(self.obs_obs, self.tapers)
+        yield from _of_chance(self, self.obs_obs, "")
+        yield from _of_errors(self, self.tapers, "")
 
 
 class PluginLocalization(PluginWeights):
@@ -221,15 +214,13 @@ class ProductLocalization(Section):
     tapers: Tapers = Field(default="gain", description=WHAT_TAPERS)
     obs_obs: ObsObs = Field(default="none", description=f"{WHAT_OBS_OBS}{UNSTABLE}")
 
-    @model_validator(mode="after")
-    def _can_be_local(self) -> Self:
-        found = list(of_obs_obs(self.obs_obs, self.tapers))
+    def _problems(self) -> Iterator[Problem]:
+        yield from of_obs_obs(self.obs_obs, self.tapers)
         for number, part in enumerate(self.of):
             key = f"of.{number}."
-            found += [*_of_chance(part, self.obs_obs, key), *_of_errors(part, self.tapers, key)]
-            found += of_one_length(part, self.obs_obs, key)
-        refuse(found)
-        return self
+            yield from _of_chance(part, self.obs_obs, key)
+            yield from _of_errors(part, self.tapers, key)
+            yield from of_one_length(part, self.obs_obs, key)
 
 
 def of_obs_obs(obs_obs: str, tapers: str) -> Iterator[Problem]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag
 
 from daflow.config.external_models import FunctionName
-from daflow.config.section import InputPath, Positive, Problem, Section, kind_of_value, refuse
+from daflow.config.section import InputPath, Positive, Problem, Section, kind_of_value
 
 Tapers = Literal["gain", "cross_covariance", "observation_error"]
 ObsObs = Literal["none", "same"]
@@ -54,12 +54,7 @@ class IndexWeights(Section):
         "to: row, that of its row in the table of observations; else the table's column that says it.",
     )
 
-    @model_validator(mode="after")
-    def _can_be_right(self) -> Self:
-        refuse(self._index_problems())
-        return self
-
-    def _index_problems(self) -> Iterator[Problem]:
+    def _problems(self) -> Iterator[Problem]:
         yield from only_of("length", self.length, self.family, "radial", needed=True)
         yield from only_of("keep", self.keep, self.family, "dropout", needed=True)
         if self.family == "dropout" and self.belongs_to != "row":
@@ -107,12 +102,7 @@ class SamplingErrorWeights(Section):
         "up to nine times too large for negative correlations: to compare with that code only.",
     )
 
-    @model_validator(mode="after")
-    def _can_be_right(self) -> Self:
-        refuse(self._sampling_problems())
-        return self
-
-    def _sampling_problems(self) -> Iterator[Problem]:
+    def _problems(self) -> Iterator[Problem]:
         for key in ("power", "cutoff"):
             yield from only_of(key, getattr(self, key), self.family, "power")
         for key in ("tolerance", "obs_tolerance", "std"):
@@ -158,12 +148,7 @@ class CorrelationWeights(Section):
         default=None, ge=1, description="Of exponential: by how much they grow at most; null: 8."
     )
 
-    @model_validator(mode="after")
-    def _can_be_right(self) -> Self:
-        refuse(self._correlation_problems())
-        return self
-
-    def _correlation_problems(self) -> Iterator[Problem]:
+    def _problems(self) -> Iterator[Problem]:
         if self.family == "exponential" and self.noise is not None:
             yield Problem("noise", "exponential needs none", self.noise, "null")
         for key in ("onset", "end", "factor"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -15,7 +15,7 @@ from daflow.config.quality import (
     ThinningSettings,
     nothing_to_recondition,
 )
-from daflow.config.section import InputPath, Problem, Section, refuse
+from daflow.config.section import InputPath, Problem, Section
 
 Text = Annotated[str, Field(min_length=1)]
 DEFAULT_KIND = "default"
@@ -35,11 +35,6 @@ class ColumnNames(Section):
     x: Text = Field(default="x", description="Where along x, in the grid's unit of length. Optional.")
     y: Text = Field(default="y", description="Where along y. Optional.")
     z: Text = Field(default="z", description="Where along z. Optional.")
-
-    @model_validator(mode="after")
-    def _each_column_once(self) -> Self:
-        refuse(self._problems())
-        return self
 
     def _problems(self) -> Iterator[Problem]:
         taken: dict[str, str] = {}
@@ -132,13 +127,9 @@ class ErrorSize(Section):
     absolute: float = Field(default=0.0, ge=0, description="In the observation's unit.")
     relative: float = Field(default=0.0, ge=0, description="A fraction of the true value: 0.05 is 5 %.")
 
-    @model_validator(mode="after")
-    def _not_without_error(self) -> Self:
+    def _problems(self) -> Iterator[Problem]:
         if self.absolute == 0 and self.relative == 0:
-            refuse(
-                [Problem("", "an observation without error", "absolute 0, relative 0", "one of them above 0")]
-            )
-        return self
+            yield Problem("", "an observation without error", "absolute 0, relative 0", "one of them above 0")
 
 
 class DrawnTruth(Section):
@@ -185,11 +176,6 @@ class TwinObservations(Section):
     super_obs: SuperObs = None
     background_check: BackgroundCheck = None
     outliers: Outliers = None
-
-    @model_validator(mode="after")
-    def _every_kind_has_an_error(self) -> Self:
-        refuse(self._problems())
-        return self
 
     def _problems(self) -> Iterator[Problem]:
         if self.keep.kinds is None or DEFAULT_KIND in self.error:

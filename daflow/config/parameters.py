@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import inf
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from daflow.config.grids import Count
 from daflow.config.priors import GaussianFieldPrior, NormalPrior, PriorSettings, out_of_order
-from daflow.config.section import Name, Problem, Section, refuse
+from daflow.config.section import Name, Problem, Section
 from daflow.numerics.priors.facies import SUM_TOLERANCE
 
 
@@ -33,10 +33,8 @@ class LogitTransform(Section):
     lower: float = Field(description="The lower bound, in the variable's unit.")
     upper: float = Field(description="The upper bound, in the variable's unit.")
 
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        refuse(out_of_order(lower=self.lower, upper=self.upper))
-        return self
+    def _problems(self) -> Iterable[Problem]:
+        return out_of_order(lower=self.lower, upper=self.upper)
 
 
 class TriangularTransform(Section):
@@ -50,11 +48,6 @@ class TriangularTransform(Section):
     lower: float = Field(description="The lower bound, in the variable's unit.")
     mode: float = Field(description="The likeliest value, in the variable's unit.")
     upper: float = Field(description="The upper bound, in the variable's unit.")
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        refuse(self._problems())
-        return self
 
     def _problems(self) -> Iterator[Problem]:
         yield from out_of_order(lower=self.lower, upper=self.upper)
@@ -83,11 +76,6 @@ class ClipSettings(Section):
     upper: float | None = Field(
         default=None, description="The upper bound, in the variable's unit; null: none."
     )
-
-    @model_validator(mode="after")
-    def _a_bound_at_least(self) -> Self:
-        refuse(self._problems())
-        return self
 
     def _problems(self) -> Iterator[Problem]:
         if self.lower is None and self.upper is None:
@@ -127,10 +115,8 @@ class ParameterSettings(Section):
         "Gaussian. null: models see the variable itself.",
     )
 
-    @model_validator(mode="after")
-    def _place_and_prior_agree(self) -> Self:
-        refuse([*self._place_problems(), *self._transform_problems(), *self._facies_problems()])
-        return self
+    def _problems(self) -> Iterable[Problem]:
+        return [*self._place_problems(), *self._transform_problems(), *self._facies_problems()]
 
     def _place_problems(self) -> Iterator[Problem]:
         if self.grid is not None and self.shape is not None:

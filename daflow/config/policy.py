@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Literal, Self
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag
 
 from daflow.config.quality import MissingPredictions, of_missing
-from daflow.config.section import Positive, Problem, Section, kind_of_value, refuse
+from daflow.config.section import Positive, Problem, Section, kind_of_value
 
 Times = Annotated[int, Field(ge=0)]
 Consequence = Literal["drop", "stop"]
@@ -115,10 +115,8 @@ class PolicySettings(Section):
         found: Consequence = getattr(self.on_failure, end)
         return found
 
-    @model_validator(mode="after")
-    def _can_be_kept_to(self) -> Self:
-        refuse([*of_missing(self.missing_predictions, self.consequence("failed")), *self._of_stragglers()])
-        return self
+    def _problems(self) -> Iterable[Problem]:
+        return [*of_missing(self.missing_predictions, self.consequence("failed")), *self._of_stragglers()]
 
     def _of_stragglers(self) -> Iterator[Problem]:
         """Yield what is wrong with members that are to be cut off while none may be missing."""

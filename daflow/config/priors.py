@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from math import inf
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from daflow.config.grids import Axis
-from daflow.config.section import InputPath, Positive, Problem, Section, refuse
+from daflow.config.section import InputPath, Positive, Problem, Section
 from daflow.numerics.priors.variograms import ROUGHEST, SMOOTHEST
 
 VariogramModel = Literal["spherical", "exponential", "gaussian", "matern"]
@@ -65,10 +65,8 @@ class UniformPrior(Section):
         """The smallest and the largest value that can be drawn."""
         return self.lower, self.upper
 
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        refuse(out_of_order(lower=self.lower, upper=self.upper))
-        return self
+    def _problems(self) -> Iterable[Problem]:
+        return out_of_order(lower=self.lower, upper=self.upper)
 
 
 class TruncatedNormalPrior(Section):
@@ -86,11 +84,6 @@ class TruncatedNormalPrior(Section):
     def bounds(self) -> Bounds:
         """The smallest and the largest value that can be drawn."""
         return -inf if self.lower is None else self.lower, inf if self.upper is None else self.upper
-
-    @model_validator(mode="after")
-    def _cut_where_there_is_something_left(self) -> Self:
-        refuse(self._problems())
-        return self
 
     def _problems(self) -> Iterator[Problem]:
         yield from out_of_order(lower=self.lower, upper=self.upper)
@@ -117,11 +110,6 @@ class TriangularPrior(Section):
     def bounds(self) -> Bounds:
         """The smallest and the largest value that can be drawn."""
         return self.lower, self.upper
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        refuse(self._problems())
-        return self
 
     def _problems(self) -> Iterator[Problem]:
         yield from out_of_order(lower=self.lower, upper=self.upper)
@@ -169,10 +157,8 @@ class GaussianFieldPrior(Section):
         """The smallest and the largest value that can be drawn."""
         return -inf, inf
 
-    @model_validator(mode="after")
-    def _can_be_drawn(self) -> Self:
-        refuse([*angle_without_plane(self.lengths, self.angle), *self._smoothness_problems()])
-        return self
+    def _problems(self) -> Iterable[Problem]:
+        return [*angle_without_plane(self.lengths, self.angle), *self._smoothness_problems()]
 
     def _smoothness_problems(self) -> Iterator[Problem]:
         if self.variogram == "matern" and self.smoothness is None:
@@ -219,11 +205,9 @@ class ArrayPrior(Section):
         """Return the row of each member."""
         return tuple(range(self.first, self.first + n_members)) if self.members is None else self.members
 
-    @model_validator(mode="after")
-    def _one_way_to_choose_rows(self) -> Self:
+    def _problems(self) -> Iterator[Problem]:
         if self.members is not None and self.first:
-            refuse([Problem("first", "stands beside 'members': give one of them", self.first, "left out")])
-        return self
+            yield Problem("first", "stands beside 'members': give one of them", self.first, "left out")
 
 
 class ClimatologyPrior(Section):
@@ -252,11 +236,9 @@ class ClimatologyPrior(Section):
         """Not known before the file is read."""
         return None
 
-    @model_validator(mode="after")
-    def _snapshots_stay_what_they_are(self) -> Self:
+    def _problems(self) -> Iterator[Problem]:
         if self.draw == "snapshots" and self.scale != 1.0:
-            refuse([Problem("scale", "is for draw: gaussian only", self.scale, "1.0")])
-        return self
+            yield Problem("scale", "is for draw: gaussian only", self.scale, "1.0")
 
 
 class DesignPrior(Section):

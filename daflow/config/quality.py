@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag
 
 from daflow.config.section import Positive, Problem, Section, kind_of_value, refuse
 
@@ -37,12 +37,10 @@ class ReconditionSettings(Section):
         "for observations of several kinds.",
     )
 
-    @model_validator(mode="after")
-    def _a_fraction_is_one(self) -> Self:
+    def _problems(self) -> Iterator[Problem]:
         if self.way.endswith("fraction") and self.number > 1:
             what = "a fraction above 1 would make the condition worse"
-            refuse([Problem("number", what, self.number, "above 0, up to 1; or way: ridge_shift")])
-        return self
+            yield Problem("number", what, self.number, "above 0, up to 1; or way: ridge_shift")
 
 
 def nothing_to_recondition(given: Any, why: str) -> Any:

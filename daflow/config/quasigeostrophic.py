@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from daflow.config.builtin_models import Count, Index
-from daflow.config.section import Name, Positive, Problem, Section, refuse
+from daflow.config.section import Name, Positive, Problem, Section
 
 GridPoints = Annotated[int, Field(ge=3)]
 ONE_DAY = 24.0 * 80.0 / 176251.2
@@ -48,11 +48,6 @@ class QuasigeostrophicSettings(Section):
     points: tuple[tuple[Index, Index], ...] | None = Field(
         default=None, min_length=1, description="Or observe at these points: a list of [row, column], from 0."
     )
-
-    @model_validator(mode="after")
-    def _points_are_there(self) -> Self:
-        refuse(self._problems())
-        return self
 
     def _problems(self) -> Iterator[Problem]:
         rows, columns = self.shape

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Self
+from collections.abc import Iterator, Mapping
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from daflow.config import checks
 from daflow.config.builtin_models import LinearSettings, Lorenz96Settings, ReservoirSettings
@@ -24,7 +24,7 @@ from daflow.config.observations import ObservationSettings
 from daflow.config.parameters import ParameterSettings
 from daflow.config.policy import PolicySettings
 from daflow.config.quasigeostrophic import QuasigeostrophicSettings
-from daflow.config.section import Name, Section, refuse
+from daflow.config.section import Name, Problem, Section
 from daflow.config.storage import StorageSettings, slice_size
 from daflow.records import Variable
 
@@ -91,18 +91,12 @@ class Workflow(Section):
             return slice_size(n_state, self.ensemble.size, self.storage.dtype)
         return min(self.storage.slice_size, n_state)
 
-    @model_validator(mode="after")
-    def _sections_agree(self) -> Self:
-        refuse(
-            [
-                *checks.of_places(self.parameters, self.grids),
-                *checks.of_ensemble(self.ensemble, self.policy, self.parameters),
-                *checks.of_truth(self.observations, self.ensemble, self.parameters),
-                *checks.of_localization(self.localization, self.parameters, self.grids),
-                *of_cycling(self.cycling, self.model, self.parameters),
-                *of_inflation(self.inflation, tuple(self.parameters)),
-                *checks.of_timeout(self.policy, self.execution, self.model.kind),
-                *of_member(self.execution, self.model.kind),
-            ]
-        )
-        return self
+    def _problems(self) -> Iterator[Problem]:
+        yield from checks.of_places(self.parameters, self.grids)
+        yield from checks.of_ensemble(self.ensemble, self.policy, self.parameters)
+        yield from checks.of_truth(self.observations, self.ensemble, self.parameters)
+        yield from checks.of_localization(self.localization, self.parameters, self.grids)
+        yield from of_cycling(self.cycling, self.model, self.parameters)
+        yield from of_inflation(self.inflation, tuple(self.parameters))
+        yield from checks.of_timeout(self.policy, self.execution, self.model.kind)
+        yield from of_member(self.execution, self.model.kind)

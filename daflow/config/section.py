@@ -8,9 +8,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from daflow.names import MEMBER, OBS, STATE
@@ -20,12 +28,6 @@ REFUSED: Final = "refused"
 RESERVED_NAMES: Final = (MEMBER, STATE, OBS)
 """The dimensions of the store: no variable and no dimension of the user's may be called so."""
 ENVIRONMENT_VARIABLE: Final = re.compile(r"\$\{([^}]*)\}")
-
-
-class Section(BaseModel):
-    """A part of the workflow file: frozen, every key known, every value checked and finite."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,21 @@ def refuse(problems: Iterable[Problem]) -> None:
     if found:
         text = " | ".join(map(str, found))
         raise PydanticCustomError(REFUSED, "{text}", {"text": text, "problems": found})
+
+
+class Section(BaseModel):
+    """A part of the workflow file: frozen, every key known, every value checked and finite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+    def _problems(self) -> Iterable[Problem]:
+        """Return what is wrong with the section as a whole, each value being right by itself."""
+        return ()
+
+    @model_validator(mode="after")
+    def _is_right(self) -> Self:
+        refuse(self._problems())
+        return self
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

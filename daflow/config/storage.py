@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, Self
+from collections.abc import Iterator
+from typing import Annotated, Final, Literal
 
 import numpy as np
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag
 
 from daflow.config.object_stores import ObjectStoreOptions, StoragePlace
-from daflow.config.section import Problem, Section, kind_of_value, refuse
+from daflow.config.section import Problem, Section, kind_of_value
 
 LARGEST_SLAB: Final = 100 * 2**20
 """Bytes of a slice of all members in memory, in the type that is stored."""
@@ -57,21 +58,15 @@ class StorageSettings(Section):
         description="A file a chunk, or one for all chunks that a task writes (aligned): fewer, but slower.",
     )
 
-    @model_validator(mode="after")
-    def _options_of_an_object_store(self) -> Self:
+    def _problems(self) -> Iterator[Problem]:
         if self.options is not None and not isinstance(self.path, str):
             what = "a folder has none: they are for an object store"
-            refuse([Problem("options", what, allowed="path: s3://bucket/prefix, gs://... or az://...")])
-        return self
-
-    @model_validator(mode="after")
-    def _codec_takes_the_chunk(self) -> Self:
+            yield Problem("options", what, allowed="path: s3://bucket/prefix, gs://... or az://...")
         if self.codec != "none" and isinstance(self.slice_size, int):
             most = LARGEST_COMPRESSED // np.dtype(self.dtype).itemsize
             if self.slice_size > most:
                 what = f"more than the codec {self.codec} takes in one chunk"
-                refuse([Problem("slice_size", what, self.slice_size, f"1 to {most}, auto, or codec: none")])
-        return self
+                yield Problem("slice_size", what, self.slice_size, f"1 to {most}, auto, or codec: none")
 
 
 def slice_size(n_state: int, n_members: int, dtype: str) -> int:
