@@ -193,7 +193,7 @@ def _serial(workflow: Workflow, observations: Observations) -> Method:
         points = np.stack([np.asarray(table[axis], dtype=np.float64) for axis in ("x", "y", "z")], axis=1)
         rules = _rules_among(settings, tuple(kinds.tolist()))
         among.append(Network(points, codes.astype(np.int64), rules))
-    return LocalSerialFilter(steps.observed, len(steps), scheme, networks, tuple(among))
+    return LocalSerialFilter(steps.observed, len(steps), networks, scheme, tuple(among))
 
 
 def _letkf(workflow: Workflow, observations: Observations) -> Method:

@@ -25,8 +25,9 @@ from daflow.config.schema import Workflow
 from daflow.config.section import Section
 from daflow.errors import CombinationError, DataError
 from daflow.methods import DistanceLocality, Locality
+from daflow.methods.locality import PlannedLocality
 from daflow.methods.locality_by_function import FunctionLocality
-from daflow.methods.locality_by_weights import Planned, WeighedLocality
+from daflow.methods.locality_by_weights import WeighedLocality
 from daflow.models.user_functions import accepted_keywords, load_function
 from daflow.numerics.inversion.innovation import MOST_OBS_SQUARED
 from daflow.numerics.inversion.inversions import INVERSIONS
@@ -64,7 +65,7 @@ def locality_of(workflow: Workflow, table: ObservationTable) -> Locality | None:
     return WeighedLocality(settings.tapers, weighings, tuple(planned), settings.obs_obs == "same")
 
 
-def _planned(workflow: Workflow, table: ObservationTable, *, obs_obs: bool) -> Iterator[Planned]:
+def _planned(workflow: Workflow, table: ObservationTable, *, obs_obs: bool) -> Iterator[PlannedLocality]:
     """Yield the parts that know their weights from where points lie: those of distance first, as cells do."""
     for key, distance in distances(workflow.localization):
         yield _by_distance(workflow, table, distance, key, obs_obs=obs_obs)

@@ -15,7 +15,7 @@ from daflow.numerics.filters.ensemble_transform import (
     modes_by_blocks,
     rotated,
 )
-from daflow.numerics.filters.filter_transforms import denkf_of, etkf_of
+from daflow.numerics.filters.filter_transforms import etkf_of
 from daflow.numerics.filters.finite_size import HyperpriorOf, finite_size_of
 from daflow.numerics.filters.serial_filters import serial_transform_by_blocks
 from daflow.numerics.inversion.global_update import transform_members
@@ -39,11 +39,6 @@ Rotate = Callable[[int, EnsembleTransform], EnsembleTransform]
 def etkf_analysis(source: BlockedInnovations) -> Analysed:
     """Return the analysis of `daflow.numerics.filters.filter_transforms.etkf`."""
     return Analysed(etkf_of(modes_by_blocks(source)))
-
-
-def denkf_analysis(source: BlockedInnovations) -> Analysed:
-    """Return the analysis of `daflow.numerics.filters.filter_transforms.denkf`."""
-    return Analysed(denkf_of(modes_by_blocks(source)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +97,7 @@ class TransformFilter:
     n_steps
         How many steps there are: cycles, or one.
     analysis
-        `etkf_analysis`, `denkf_analysis`, a `SerialAnalysis` or a `FiniteSizeAnalysis`.
+        `etkf_analysis`, a `SerialAnalysis` or a `FiniteSizeAnalysis`.
     rotate
         `not_rotated`, or a `RandomRotation`.
     """
@@ -122,9 +117,7 @@ class TransformFilter:
         Cost: that of the analysis, linear in n_obs for an R that is not dense. Memory: n_members^2 and blocks
         of the observations.
         """
-        observed = self.observed(given.step)
-        source = BlockedInnovations(len(given.members), observed.error, given.predicted, observed.values)
-        transform, figures = self.analysis(source)
+        transform, figures = self.analysis(self.observed(given.step).innovations(given))
         return Prepared({"transform": self.rotate(given.step, transform).matrix}, figures)
 
     def localize(self, locate: Callable[[], SlicePoints]) -> Arrays:  # noqa: ARG002 - no matter where

@@ -13,16 +13,12 @@ from daflow.numerics.localization.distance import IntArray, Rules, taper_by_kind
 from daflow.numerics.localization.letkf import add_letkf_analysis, letkf_factors_by_blocks
 from daflow.numerics.localization.local_serial import add_serial_analysis
 from daflow.numerics.obs_error.covariance import DiagonalCovariance
-from daflow.numerics.observations.blocks import BlockedInnovations
 from daflow.ports import Arrays, FloatArray, Prepared, SliceInput, SlicePoints, StepInput
 
 
 @dataclass(frozen=True, eq=False)
-class LocalTransformFilter:
-    """The LETKF (Hunt, Kostelich & Szunyogh, 2007, Physica D 230, 112).
-
-    Laws: a slice gives what the whole gives; where every weight is one it is the ETKF; what hears nothing
-    stays as it is, bit for bit.
+class LocalFilter:
+    """What filters share that are local by themselves.
 
     Parameters
     ----------
@@ -31,7 +27,7 @@ class LocalTransformFilter:
     n_steps
         How many steps there are: cycles, or one.
     networks
-        How far each observation reaches: localities by distance.
+        How far each observation reaches.
     """
 
     observed: Callable[[int], Observed]
@@ -42,6 +38,19 @@ class LocalTransformFilter:
         """Return from which step's members the update of a step starts."""
         return step
 
+    def localize(self, locate: Callable[[], SlicePoints]) -> Arrays:
+        """Return which observations the points of a slice hear, and how loudly."""
+        return self.networks.plan(locate())
+
+
+@dataclass(frozen=True, eq=False)
+class LocalTransformFilter(LocalFilter):
+    """The LETKF (Hunt, Kostelich & Szunyogh, 2007, Physica D 230, 112).
+
+    Laws: a slice gives what the whole gives; where every weight is one it is the ETKF; what hears nothing
+    stays as it is, bit for bit. Its networks are localities by distance.
+    """
+
     def prepare(self, given: StepInput) -> Prepared:
         """Return anomalies (n_obs, n_members) and innovation (n_obs,) in units of the errors.
 
@@ -50,12 +59,8 @@ class LocalTransformFilter:
         daflow.errors.CombinationError
             Errors that depend on each other.
         """
-        factors = letkf_factors_by_blocks(_innovations(self.observed(given.step), given))
-        return Prepared({"anomalies": factors.anomalies, "innovation": factors.innovation})
-
-    def localize(self, locate: Callable[[], SlicePoints]) -> Arrays:
-        """Return which observations the points of a slice hear, and how loudly."""
-        return self.networks.plan(locate())
+        factors = letkf_factors_by_blocks(self.observed(given.step).innovations(given))
+        return Prepared(factors._asdict())
 
     def apply(self, given: SliceInput, slab: FloatArray) -> Arrays:
         """Turn a prior slice (n_members, n) into the posterior, in place; nothing is carried."""
@@ -84,7 +89,7 @@ class Network:
 
 
 @dataclass(frozen=True, eq=False)
-class LocalSerialFilter:
+class LocalSerialFilter(LocalFilter):
     """A serial filter with tapers (Anderson, 2003, Monthly Weather Review 131, 634).
 
     The observations are taken in the order in which they are listed, and with tapers that order matters. Each
@@ -96,27 +101,15 @@ class LocalSerialFilter:
 
     Parameters
     ----------
-    observed
-        What is observed at a step; errors are independent.
-    n_steps
-        How many steps there are: cycles, or one.
     scheme
         One of `daflow.numerics.filters.serial_filters.SERIAL_FILTERS`.
-    networks
-        How far each observation reaches: localities by distance.
     among_observations
-        The same among observations, network by network.
+        How far each observation reaches among the others, network by network. The networks themselves are
+        localities by distance.
     """
 
-    observed: Callable[[int], Observed]
-    n_steps: int
     scheme: str
-    networks: Networks
     among_observations: tuple[Network, ...]
-
-    def base(self, step: int) -> int:
-        """Return from which step's members the update of a step starts."""
-        return step
 
     def prepare(self, given: StepInput) -> Prepared:
         """Return what each observation does when its turn comes: two arrays (n_obs, n_members).
@@ -142,24 +135,16 @@ class LocalSerialFilter:
         points, codes = network.points, network.kind_codes
         taper = taper_by_kind(points, codes, points, codes, network.rules)
         factors = serial_factors(
-            _innovations(observed, given).whole(),
+            observed.innovations(given).whole(),
             observed.values,
             observed.error.diagonal(),
             scheme=self.scheme,
             obs_obs_taper=taper,
         )
-        return Prepared({"regressors": factors.regressors, "increments": factors.increments})
-
-    def localize(self, locate: Callable[[], SlicePoints]) -> Arrays:
-        """Return which observations the points of a slice hear, and how loudly."""
-        return self.networks.plan(locate())
+        return Prepared(factors._asdict())
 
     def apply(self, given: SliceInput, slab: FloatArray) -> Arrays:
         """Turn a prior slice (n_members, n) into the posterior, in place; nothing is carried."""
         plan = self.networks.which_hear(given)
         add_serial_analysis(plan, slab, given.factors["regressors"], given.factors["increments"])
         return {}
-
-
-def _innovations(observed: Observed, given: StepInput) -> BlockedInnovations:
-    return BlockedInnovations(len(given.members), observed.error, given.predicted, observed.values)

@@ -18,7 +18,7 @@ from daflow.numerics.inversion.global_update import transform_members
 from daflow.numerics.inversion.thin_transform import MATRIX, transform_arrays, transform_of
 from daflow.numerics.inversion.updates import InversionSettings
 from daflow.numerics.obs_error.covariance import ErrorPart
-from daflow.numerics.observations.blocks import BlockedInnovations, BlockedObservations, Perturb
+from daflow.numerics.observations.blocks import BlockedObservations, Perturb
 from daflow.numerics.observations.perturbations import Perturbations
 from daflow.ports import Arrays, FloatArray, Prepared, SliceInput, SlicePoints, StepInput
 
@@ -98,19 +98,15 @@ class Halfway:
 
     def transform(self, observed: Observed, given: StepInput, settings: InversionSettings) -> Arrays:  # noqa: ARG002 - has an inversion of its own
         """Return the transform of an update without localization."""
-        return {MATRIX: denkf_of(modes_by_blocks(_innovations(observed, given))).matrix}
+        return {MATRIX: denkf_of(modes_by_blocks(observed.innovations(given))).matrix}
 
     def whole(self, observed: Observed, given: StepInput) -> tuple[FloatArray, FloatArray]:
         """Return what the members predict and what they are to see (n_members, n_obs)."""
-        predicted = _innovations(observed, given).whole()
+        predicted = observed.innovations(given).whole()
         targets = anomalies_of(predicted)
         targets *= 0.5
         targets += observed.values
         return predicted, targets
-
-
-def _innovations(observed: Observed, given: StepInput) -> BlockedInnovations:
-    return BlockedInnovations(len(given.members), observed.error, given.predicted, observed.values)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,46 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
 
-from daflow.methods.filters_networks import Networks
+from daflow.methods.filters_local import LocalFilter
 from daflow.methods.locality import told
 from daflow.methods.locality_by_weights import WeighedLocality
-from daflow.methods.observed import Observed
 from daflow.numerics.localization.letkf import letkf_factors_by_blocks
 from daflow.numerics.localization.weighed_update import WeighedFactors, add_weighed_letkf
-from daflow.numerics.observations.blocks import BlockedInnovations
-from daflow.ports import Arrays, Prepared, SliceInput, SlicePoints, StepInput, StoredArray
+from daflow.ports import Arrays, Prepared, SliceInput, StepInput, StoredArray
 
 
 @dataclass(frozen=True, eq=False)
-class WeighedTransformFilter:
+class WeighedTransformFilter(LocalFilter):
     """The LETKF (Hunt, Kostelich & Szunyogh, 2007, Physica D 230, 112) whose weights no distance gives alone.
 
     Laws: a slice gives what the whole gives; with weights of distance it is
-    `daflow.methods.filters_local.LocalTransformFilter`; where every weight is one it is the ETKF.
-
-    Parameters
-    ----------
-    observed
-        What is observed at a step; errors are independent.
-    n_steps
-        How many steps there are: cycles, or one.
-    networks
-        What weighs pairs of numbers and observations: localities by weights.
+    `daflow.methods.filters_local.LocalTransformFilter`; where every weight is one it is the ETKF. Its
+    networks are localities by weights.
     """
-
-    observed: Callable[[int], Observed]
-    n_steps: int
-    networks: Networks
-
-    def base(self, step: int) -> int:
-        """Return from which step's members the update of a step starts."""
-        return step
 
     def prepare(self, given: StepInput) -> Prepared:
         """Return anomalies and innovation in units of the errors, and unit anomalies, observations first.
@@ -51,16 +33,10 @@ class WeighedTransformFilter:
         daflow.errors.CombinationError
             Errors that depend on each other.
         """
-        seen = self.observed(given.step)
-        blocks = BlockedInnovations(len(given.members), seen.error, given.predicted, seen.values)
-        anomalies, innovation = letkf_factors_by_blocks(blocks)
+        anomalies, innovation = letkf_factors_by_blocks(self.observed(given.step).innovations(given))
         norm = np.sqrt(np.square(anomalies).sum(axis=1, keepdims=True))
         unit = np.divide(anomalies, norm, out=np.zeros_like(anomalies), where=norm > 0)
         return Prepared({"anomalies": anomalies, "innovation": innovation, "unit": unit})
-
-    def localize(self, locate: Callable[[], SlicePoints]) -> Arrays:
-        """Return what is known of a slice by where its points lie."""
-        return self.networks.plan(locate())
 
     def survey(self, given: SliceInput, slab: StoredArray) -> Arrays:
         """Return what the localization needs to know of a prior slice."""

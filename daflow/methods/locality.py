@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from daflow.numerics.inversion.updates import (
     InversionSettings,
@@ -14,7 +17,11 @@ from daflow.numerics.inversion.updates import (
     tapered_covariance_factors,
     tapered_gain_factors,
 )
-from daflow.numerics.localization.local_analysis import local_analysis_factors
+from daflow.numerics.localization.cells import LocalizationPlan
+from daflow.numerics.localization.gathering import Slab
+from daflow.numerics.localization.local_analysis import add_local_analysis, local_analysis_factors
+from daflow.numerics.localization.localized_update import add_tapered_increment
+from daflow.numerics.localization.weighing import Weighing
 from daflow.numerics.obs_error.covariance import Covariance
 from daflow.ports import Arrays, FloatArray, Prepared, SliceInput, SlicePoints, StoredArray
 
@@ -102,6 +109,68 @@ def two_factors(
     left, right = FACTORS[tapers](predicted, observed, error, settings)
     # Observations first: a cell of points gathers those that it hears, whole rows of memory at a time.
     return {"left": np.ascontiguousarray(left.T), "right": np.ascontiguousarray(right.T)}
+
+
+Update = Callable[[LocalizationPlan, Slab, ArrayLike, ArrayLike], None]
+"""(plan, slab, left, right): the posterior takes the place of the prior."""
+
+UPDATES: Final[Mapping[str, Update]] = MappingProxyType(
+    {
+        "gain": add_tapered_increment,
+        "cross_covariance": add_tapered_increment,
+        "observation_error": add_local_analysis,
+    }
+)
+"""What a taper's weights multiply -> how a slice is updated whose weights are planned."""
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedLocality(ABC):
+    """A `Locality` that knows its weights from where points lie, before any step.
+
+    Parameters
+    ----------
+    tapers
+        What the weights multiply: a name in `UPDATES`.
+    """
+
+    tapers: str
+
+    @property
+    def surveys(self) -> bool:
+        """Where points lie is known before any step."""
+        return False
+
+    def factors(
+        self, predicted: FloatArray, observed: FloatArray, error: Covariance, settings: InversionSettings
+    ) -> Arrays:
+        """Return what an update of any slice needs of a step: two arrays (n_obs, n_members)."""
+        return two_factors(self.tapers, predicted, observed, error, settings)
+
+    @abstractmethod
+    def plan(self, points: SlicePoints) -> Arrays:
+        """Return which observations the points of a slice hear, and how loudly: a `LocalizationPlan`."""
+
+    @abstractmethod
+    def weighing(self) -> Weighing:
+        """Return the same weights, of any pairs."""
+
+    def survey(self, given: SliceInput, slab: StoredArray) -> Arrays:  # noqa: ARG002 - needs to know nothing
+        """Return nothing."""
+        return {}
+
+    def conclude(self, factors: Arrays, found: Iterable[Arrays]) -> Arrays:  # noqa: ARG002 - the same
+        """Return nothing."""
+        return {}
+
+    def apply(self, given: SliceInput, slab: StoredArray) -> None:
+        """Turn a prior slice (n_members, n) into the posterior, in place."""
+        plan = LocalizationPlan.from_arrays(given.places)
+        UPDATES[self.tapers](plan, slab, given.factors["left"], given.factors["right"])
+
+    @abstractmethod
+    def check(self) -> None:
+        """Look whether every observation has what its weights depend on."""
 
 
 def told(concluded: Arrays) -> Prepared:

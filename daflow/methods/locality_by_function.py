@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,16 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daflow.errors import DataError
-from daflow.methods.locality import two_factors
-from daflow.methods.locality_by_distance import UPDATES
+from daflow.methods.locality import PlannedLocality
 from daflow.numerics.arrays.validation import finite_array
-from daflow.numerics.inversion.updates import InversionSettings
-from daflow.numerics.localization.cells import LocalizationPlan
 from daflow.numerics.localization.distance import IntArray
 from daflow.numerics.localization.given_weights import NEIGHBOURS, plan_of_blocks
 from daflow.numerics.localization.weighing import Found, Pairs, Weighing
-from daflow.numerics.obs_error.covariance import Covariance
-from daflow.ports import Arrays, FloatArray, ObservationTable, SliceInput, SlicePoints, StoredArray
+from daflow.ports import Arrays, FloatArray, ObservationTable, SlicePoints
 
 PointTable = Mapping[str, NDArray[Any]]
 """Columns of equal length (n,): ``variable`` (its name), ``number`` (its place in the variable's array, in
@@ -27,15 +23,13 @@ C order), ``x``, ``y``, ``z`` (NaN along axes that a variable does not have)."""
 
 
 @dataclass(frozen=True, eq=False)
-class FunctionLocality:
+class FunctionLocality(PlannedLocality):
     """Weights that a function of points and observations returns: rivers, networks, expert knowledge.
 
     It is called once a run and slice, with some hundreds of points at a time.
 
     Parameters
     ----------
-    tapers
-        What the weights multiply: a name in `daflow.methods.locality_by_distance.UPDATES`.
     function
         (points, observations) -> weights (n, n_obs) in [0, 1].
     name
@@ -46,22 +40,10 @@ class FunctionLocality:
         Name and first place along ``state`` of each variable.
     """
 
-    tapers: str
     function: Callable[[PointTable, ObservationTable], Any]
     name: str
     table: ObservationTable
     variables: tuple[tuple[str, int], ...]
-
-    @property
-    def surveys(self) -> bool:
-        """Where points lie is known before any step."""
-        return False
-
-    def factors(
-        self, predicted: FloatArray, observed: FloatArray, error: Covariance, settings: InversionSettings
-    ) -> Arrays:
-        """Return what an update of any slice needs of a step: two arrays (n_obs, n_members)."""
-        return two_factors(self.tapers, predicted, observed, error, settings)
 
     def plan(self, points: SlicePoints) -> Arrays:
         """Return which observations the points of a slice hear, and how loudly."""
@@ -112,19 +94,6 @@ class FunctionLocality:
                 allowed="[0, 1]",
             )
         return weights
-
-    def survey(self, given: SliceInput, slab: StoredArray) -> Arrays:  # noqa: ARG002 - needs to know nothing
-        """Return nothing."""
-        return {}
-
-    def conclude(self, factors: Arrays, found: Iterable[Arrays]) -> Arrays:  # noqa: ARG002 - the same
-        """Return nothing."""
-        return {}
-
-    def apply(self, given: SliceInput, slab: StoredArray) -> None:
-        """Turn a prior slice (n_members, n) into the posterior, in place."""
-        plan = LocalizationPlan.from_arrays(given.places)
-        UPDATES[self.tapers](plan, slab, given.factors["left"], given.factors["right"])
 
     def check(self) -> None:
         """Call the function for the first number of the state.

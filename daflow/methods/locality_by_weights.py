@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
 from daflow.errors import CombinationError
-from daflow.methods.locality import two_factors
+from daflow.methods.locality import PlannedLocality, two_factors
 from daflow.numerics.arrays.linalg import anomalies_of
 from daflow.numerics.inversion.updates import InversionSettings
 from daflow.numerics.localization.cells import LocalizationPlan
@@ -26,22 +25,6 @@ from daflow.numerics.localization.weighed_update import (
 from daflow.numerics.localization.weighing import Pairs, Weighing
 from daflow.numerics.obs_error.covariance import Covariance
 from daflow.ports import Arrays, FloatArray, SliceInput, SlicePoints, StoredArray
-
-
-class Planned(Protocol):
-    """A localization that knows its weights from where points lie."""
-
-    def plan(self, points: SlicePoints) -> Arrays:
-        """Return the arrays of a `LocalizationPlan`."""
-        ...
-
-    def weighing(self) -> Weighing:
-        """Return the same weights, of any pairs."""
-        ...
-
-    def check(self) -> None:
-        """Look whether every observation has what its weights depend on."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +49,7 @@ class WeighedLocality:
 
     tapers: str
     weighings: tuple[Weighing, ...]
-    planned: tuple[Planned, ...] = ()
+    planned: tuple[PlannedLocality, ...] = ()
     obs_obs: bool = False
 
     @property

@@ -9,7 +9,6 @@ from daflow.methods.filters_global import (
     RandomRotation,
     SerialAnalysis,
     TransformFilter,
-    denkf_analysis,
     etkf_analysis,
 )
 from daflow.methods.filters_local import LocalSerialFilter, LocalTransformFilter, Network
@@ -89,8 +88,8 @@ def tapered_serial(scheme, rules=RULES, among=AMONG):
     return lambda observed, n_steps=3: LocalSerialFilter(
         observed,
         n_steps,
-        scheme,
         networks("cross_covariance", rules, n_steps),
+        scheme,
         (Network(OBS_PLACES, KINDS, among),),
     )
 
@@ -98,7 +97,6 @@ def tapered_serial(scheme, rules=RULES, among=AMONG):
 DETERMINISTIC = {
     "etkf": transforms(etkf_analysis),
     "denkf": halfway(),
-    "denkf by modes": transforms(denkf_analysis),
     "ensrf": transforms(SerialAnalysis("ensrf")),
     "eakf": transforms(SerialAnalysis("eakf")),
     "enkf_n": transforms(FiniteSizeAnalysis(jeffreys, "hessian")),

@@ -86,7 +86,6 @@ def taper_among():
 GOLDEN_KEYS = {
     "etkf": "etkf",
     "denkf": "denkf",
-    "denkf by modes": "denkf",
     "ensrf": "esrf_serial",
     "eakf": "esrf_serial",
 }
