@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import select
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +22,8 @@ GRACE_SECONDS: Final = 5.0
 PATIENCE_SECONDS: Final = 10.0
 """How long what was killed may take to go: one that hangs in the kernel (a disk that is away) must not hang
 the run."""
+ANSWER_SECONDS: Final = 5.0
+"""How much later than it must have ended a launcher that says nothing (SIGSTOP) is taken to hang."""
 LOG_BYTES: Final = 1 << 20
 """How much of each of a command's outputs is kept at its beginning, and as much at its end."""
 STDOUT: Final = "stdout.txt"
@@ -61,7 +66,8 @@ def run_command(
     Raises
     ------
     daflow.errors.MemberLost
-        The launcher that watches the command was itself ended, or the machine has no room for one.
+        The launcher that watches the command was itself ended, or hung beyond the timeout, or there is no
+        room for one.
     """
     end_orphans_once()
     order = {
@@ -115,8 +121,28 @@ def _launched(order: Mapping[str, Any]) -> tuple[int, bytes]:
             with suppress(BrokenPipeError):
                 launcher.stdin.write(json.dumps(order).encode() + b"\n")
             # That pipe stays open while this waits: its end tells the launcher that this process is gone.
-            told = launcher.stdout.read()
+            told = _heard(launcher, launcher.stdout.fileno(), order)
         return launcher.wait(), told
+
+
+def _heard(launcher: subprocess.Popen[bytes], output: int, order: Mapping[str, Any]) -> bytes:
+    """Return what a launcher says until it ends; one that has not long after the timeout is killed."""
+    until = None
+    if order["timeout"] is not None:
+        # The command is asked to stop, then waited for, and then what it has started is.
+        until = time.monotonic() + order["timeout"] + order["grace"] + 2 * order["patience"] + ANSWER_SECONDS
+    told, ears = b"", select.poll()
+    ears.register(output, select.POLLIN)
+    while True:
+        left = None if until is None else max(until - time.monotonic(), 0.0) * 1000
+        if not ears.poll(left):
+            # Its command dies with it.
+            launcher.kill()
+            told, until = told + b"\nit hung: it had not ended its command long after the timeout\n", None
+        elif piece := os.read(output, 1 << 16):
+            told += piece
+        else:
+            return told
 
 
 def _understood(told: bytes) -> tuple[dict[str, Any], list[str]]:

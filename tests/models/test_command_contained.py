@@ -192,6 +192,20 @@ def test_that_a_daemon_does_not_outlive_a_launcher_that_was_killed(given):
     assert gone(pid_in(given.work_dir / "daemon"))
 
 
+def test_that_a_launcher_that_hangs_is_ended_with_all_that_it_watches_once_the_timeout_is_over(
+    given, monkeypatch
+):
+    for name in ("GRACE_SECONDS", "PATIENCE_SECONDS", "ANSWER_SECONDS"):
+        monkeypatch.setattr(process, name, 0.1)
+    thread = threading.Thread(target=lambda: os.kill(launcher_of(given), signal.SIGSTOP))
+    thread.start()
+    with pytest.raises(MemberLost, match="it hung"):
+        with_daemon("echo $$ > pid; sleep 60", given, timeout=4.0).forecast(given)
+    thread.join()
+    assert gone(pid_in(given.work_dir / "daemon"))
+    assert gone(pid_in(given.work_dir / "pid"))
+
+
 WORKER = """
 import sys
 from pathlib import Path
