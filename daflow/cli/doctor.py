@@ -11,7 +11,6 @@ from typing import Annotated, Final
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from daflow.errors import DataError
 
@@ -94,6 +93,13 @@ def _leaving_nothing() -> Iterator[None]:
 @contextmanager
 def _bar(*, shown: bool) -> Iterator[Callable[[int, int, str], None]]:
     """Return who shows how far a measurement is, on standard error: only on a terminal, gone afterwards."""
+    from rich.progress import (  # noqa: PLC0415 - only where something is measured
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
     columns = (TextColumn("measuring"), BarColumn(bar_width=28), TextColumn("{task.description}"))
     console = Console(stderr=True)
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=not shown) as bar:

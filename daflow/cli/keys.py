@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from daflow.config.section import nearest
 from daflow.errors import DataError
 
 HELP: Final = (
@@ -71,6 +70,8 @@ def _found(whole: Node, key: str) -> Node:
         if part in below:
             node = below[part]
         elif node is inner or "properties" in node:
+            from daflow.config.section import nearest  # noqa: PLC0415 - the same
+
             near = nearest(part, below)
             raise DataError(
                 f"{key}: there is no such key" + (f"; did you mean '{near}'?" if near else ""),
