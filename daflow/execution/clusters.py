@@ -40,6 +40,8 @@ SETTINGS: Final[dict[str, Any]] = {
     "distributed.admin.low-level-log-length": 10,
     "distributed.admin.system-monitor.log-length": 10,
     "distributed.diagnostics.computations.max-history": 1,
+    # How late a loop is, which only a log that is silent would tell, is looked at fifty times a second.
+    "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.gil.enabled": False,
     "distributed.worker.profile.enabled": False,
     # A worker calls once it can work: what its first task needs takes seconds to load, minutes from a busy
