@@ -63,6 +63,6 @@ def test_that_the_function_and_the_program_are_the_same_model(folder, number):
 
 def test_that_the_state_goes_on(folder):
     model = model_of(workflow(folder, 2))
-    state, predicted = model.advance(given(folder, level=2.0, rate=1.0), 0.5, 1.5)
-    np.testing.assert_allclose(predicted, 2 * np.exp(0.5 - TIMES))
-    assert state["level"] == pytest.approx(2 * np.exp(-1))
+    advanced = model.advance(given(folder, level=2.0, rate=1.0), 0.5, 1.5)
+    np.testing.assert_allclose(advanced.predicted, 2 * np.exp(0.5 - TIMES))
+    assert advanced.state["level"] == pytest.approx(2 * np.exp(-1))
