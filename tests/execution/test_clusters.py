@@ -29,8 +29,8 @@ def test_that_workers_that_do_not_start_are_an_error_with_a_cure(tmp_path):
     assert "daflow resume" in error.value.do
 
 
-@pytest.mark.slow
-def test_that_a_scheduler_that_is_not_there_is_an_error_with_a_cure(tmp_path):
+def test_that_a_scheduler_that_is_not_there_is_an_error_with_a_cure(tmp_path, monkeypatch):
+    monkeypatch.setattr(clusters, "ANSWER_SECONDS", 1)
     nowhere = AddressExecution(address="tcp://127.0.0.1:9")
     with pytest.raises(PoolError, match="no dask scheduler") as error, connect(nowhere, tmp_path):
         pass
@@ -65,6 +65,7 @@ def test_that_a_scheduler_that_was_lost_is_looked_for_longer_and_without_traceba
 
 IMPORTED = """
 import signal, sys, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell starts in the background
 before = signal.getsignal(signal.SIGINT)
 def load():
     import daflow.execution.queue_clusters

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 SHORT = [Task(Phase.FORECAST, 0, index) for index in range(LONG)]
 STRAGGLER = Task(Phase.FORECAST, 0, LONG)
 AFTER = Task(Phase.FORECAST, 0, LONG + 1)
-SOON = 30.0
+SOON = 60.0
 """Seconds in which what should happen at once happens on a busy machine."""
 
 
@@ -66,15 +66,21 @@ class Crew:
 
 
 @pytest.fixture(scope="module")
-def scheduler():
-    """A scheduler that takes a worker for dead after 5 s."""
+def cluster():
+    """A scheduler that looks every 5 s whether a worker is to be taken for dead, after a minute."""
     with (
         dask.config.set(SETTINGS | {"distributed.scheduler.worker-ttl": "5s"}),
         LocalCluster(
             n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs=50
         ) as found,
     ):
-        yield found.scheduler_address
+        found.scheduler.worker_ttl = 60.0
+        yield found
+
+
+@pytest.fixture(scope="module")
+def scheduler(cluster):
+    return cluster.scheduler_address
 
 
 class Workers:
@@ -279,7 +285,10 @@ def test_that_a_task_is_cut_with_all_that_it_started_and_its_worker_comes_back(c
         assert not is_alive(pids[0])
 
 
-def test_that_a_worker_that_hangs_is_given_up_after_its_silence(crew, workers, tmp_path):
+def test_that_a_worker_that_hangs_is_given_up_after_its_silence(
+    crew, workers, tmp_path, cluster, monkeypatch
+):
+    monkeypatch.setattr(cluster.scheduler, "worker_ttl", 5.0)
     workers.start()
     with pool_of(crew, tmp_path) as pool:
         pool.submit([STRAGGLER, AFTER])

@@ -63,6 +63,7 @@ def test_that_an_inline_pool_shuffles_by_its_seed_and_keeps_the_order_without_on
 
 
 def test_that_tasks_run_in_other_processes(client):
+    client.wait_for_workers(2, timeout=60)  # one may have been ended by a test before
     with dask_pool(client, work) as pool:
         assert pool.slots == 2
         for task in MANY:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.end_to_end.conftest import _ended, place
 from tests.slurm import start_slurm
 from tests.slurm.start_slurm import Slurm
 
+__all__ = ["_ended", "place"]
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with those that wait for Slurm's clock, while others run beside them."""
-    items.sort(key=lambda item: item.path != Path(__file__).with_name("test_walltime.py"))
+    """Let those that wait for Slurm's clock be begun early, each by a process of its own.
+
+    Tests are dealt out to processes in as many stretches: one begins the first, one that of the middle.
+    """
+    long = [item for item in items if item.path.name == "test_walltime.py"]
+    others = [item for item in items if item not in long]
+    middle = len(others) // 2
+    items[:] = [*long[:1], *others[:middle], *long[1:], *others[middle:]]
 
 
 @pytest.fixture(scope="session")
@@ -34,11 +42,3 @@ def slurm() -> Iterator[Slurm]:
             yield running
         finally:
             start_slurm.stop(running.folder)
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """Yield a folder for a test's runs, in memory where there is such a disk."""
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - no secrets
-    with tempfile.TemporaryDirectory(prefix="daflow-test-", dir=memory) as folder:
-        yield Path(folder)

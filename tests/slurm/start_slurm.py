@@ -40,6 +40,8 @@ SLOTS: Final = 8
 PLACES: Final = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
 """Daemons are often not on an ordinary user's path."""
 READY_SECONDS: Final = 60.0
+TRIES: Final = 3
+"""How often it is started on other ports: until a daemon listens there, anybody may take one."""
 STARTED: Final[list[subprocess.Popen[bytes]]] = []
 """Daemons that are children of this process."""
 
@@ -142,7 +144,7 @@ def start(folder: Path) -> Slurm:
     Raises
     ------
     SlurmError
-        Programs are missing, or it is not ready within a minute.
+        Programs are missing, or it is not ready within a minute, three times.
     """
     folder = folder.resolve()
     already = running(folder)
@@ -153,6 +155,13 @@ def start(folder: Path) -> Slurm:
         raise SlurmError(
             f"{', '.join(lacking)}: not installed (apt-get install slurmctld slurmd slurm-client munge)"
         )
+    for _ in range(TRIES - 1):
+        with suppress(SlurmError):
+            return _started(folder)
+    return _started(folder)
+
+
+def _started(folder: Path) -> Slurm:
     _stop_daemons(folder)
     _lay_out(folder)
     slurm = Slurm(folder)

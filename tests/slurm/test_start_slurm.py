@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.slurm import start_slurm
+from tests.slurm.queue_runs import until
 
 pytestmark = pytest.mark.slurm
 
@@ -38,11 +39,10 @@ def test_that_a_second_one_does_not_disturb_the_first_and_ends_with_its_jobs(slu
     second = start_slurm.start(tmp_path / "second")
     try:
         second.say("sbatch", "--output=/dev/null", "--wrap", wait)
-        while not mark.exists() or not mark.read_text():
-            pass
+        until(lambda: mark.exists() and mark.read_text().endswith("\n"))
     finally:
         start_slurm.stop(second.folder)
     assert not start_slurm.daemons(second.folder)
-    assert not Path(f"/proc/{mark.read_text().strip()}").exists()
+    until(lambda: not Path(f"/proc/{mark.read_text().strip()}").exists(), seconds=60)
     assert slurm.say("squeue", "--noheader", "--name=other")
     slurm.say("scancel", "--name=other")
