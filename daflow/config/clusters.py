@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from daflow.config.jobqueue_keywords import of_options
+from daflow.config.member_jobs import Line
 from daflow.config.section import InputPath, Positive, Problem, Section
 from daflow.config.workers import Memory, Silence, Walltime, WorkersSection, bytes_of, seconds_of
-
-Queue = Annotated[
-    str | None,
-    Field(
-        default=None,
-        min_length=1,
-        description="The queue (Slurm: partition) that jobs go to; null: the one that the system takes.",
-    ),
-]
-Line = Annotated[str, Field(pattern=r"^[^\n]+$", description="One line of text.")]
 
 
 class AdaptiveSettings(Section):
@@ -167,25 +158,29 @@ class QueueExecution(WorkersSection):
             yield Problem("jobs", "more or fewer than there may be", self.jobs, allowed)
 
 
-WALLTIME = Field(
-    default="01:00:00", description="How long each job may take: HH:MM:SS or D-HH:MM:SS, as 12:00:00."
-)
+class TimedQueue(QueueExecution):
+    """What those have in common whose jobs go to a queue, and always have an end."""
+
+    queue: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The queue (Slurm: partition) that jobs go to; null: the one that the system takes.",
+    )
+    walltime: Walltime = Field(
+        default="01:00:00", description="How long each job may take: HH:MM:SS or D-HH:MM:SS, as 12:00:00."
+    )
 
 
-class SlurmExecution(QueueExecution):
+class SlurmExecution(TimedQueue):
     """Workers as jobs of Slurm."""
 
     kind: Literal["slurm"] = Field(default="slurm", description="Jobs of Slurm (sbatch).")
-    queue: Queue
-    walltime: Walltime = WALLTIME
 
 
-class PbsExecution(QueueExecution):
+class PbsExecution(TimedQueue):
     """Workers as jobs of PBS."""
 
     kind: Literal["pbs"] = Field(default="pbs", description="Jobs of PBS Pro, OpenPBS or Torque (qsub).")
-    queue: Queue
-    walltime: Walltime = WALLTIME
     dialect: Literal["pro", "torque"] = Field(
         default="pro",
         description="How cores and memory are asked for. pro: select=1:ncpus=4:mem=8GB; torque: "
@@ -193,20 +188,16 @@ class PbsExecution(QueueExecution):
     )
 
 
-class LsfExecution(QueueExecution):
+class LsfExecution(TimedQueue):
     """Workers as jobs of LSF."""
 
     kind: Literal["lsf"] = Field(default="lsf", description="Jobs of IBM Spectrum LSF (bsub).")
-    queue: Queue
-    walltime: Walltime = WALLTIME
 
 
-class SgeExecution(QueueExecution):
+class SgeExecution(TimedQueue):
     """Workers as jobs of Grid Engine."""
 
     kind: Literal["sge"] = Field(default="sge", description="Jobs of SGE and other Grid Engines (qsub).")
-    queue: Queue
-    walltime: Walltime = WALLTIME
     parallel_environment: str | None = Field(
         default=None,
         min_length=1,
@@ -226,12 +217,10 @@ class SgeExecution(QueueExecution):
             yield Problem("parallel_environment", what, None, "often smp; `qconf -spl` lists them")
 
 
-class OarExecution(QueueExecution):
+class OarExecution(TimedQueue):
     """Workers as jobs of OAR."""
 
     kind: Literal["oar"] = Field(default="oar", description="Jobs of OAR (oarsub).")
-    queue: Queue
-    walltime: Walltime = WALLTIME
     memory_property: str | None = Field(
         default=None,
         min_length=1,
@@ -257,9 +246,7 @@ class HtcondorExecution(QueueExecution):
                 yield Problem("directives", "has no value", line, "name = value")
 
 
-class MoabExecution(QueueExecution):
+class MoabExecution(TimedQueue):
     """Workers as jobs of Moab."""
 
     kind: Literal["moab"] = Field(default="moab", description="Jobs of Moab over Torque (msub).")
-    queue: Queue
-    walltime: Walltime = WALLTIME
