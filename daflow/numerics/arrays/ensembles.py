@@ -17,9 +17,21 @@ def ensemble_of(name: str, values: ArrayLike, n: int | None = None) -> FloatArra
         It is none.
     """
     ensemble = finite_array(name, values, (None, n))
-    if len(ensemble) < 2:
-        raise DataError("an ensemble needs two members at least", got=len(ensemble), allowed="2 or more")
+    checked_members(len(ensemble))
     return ensemble
+
+
+def checked_members(n_members: int) -> int:
+    """Return the number of members, if they make an ensemble.
+
+    Raises
+    ------
+    DataError
+        There are fewer than two.
+    """
+    if n_members < 2:
+        raise DataError("an ensemble needs two members at least", got=n_members, allowed="2 or more")
+    return n_members
 
 
 def mean_of(ensemble: FloatArray) -> FloatArray:

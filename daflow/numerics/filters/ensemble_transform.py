@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from daflow.errors import DataError
-from daflow.numerics.arrays.ensembles import ensemble_of, mean_of
+from daflow.numerics.arrays.ensembles import checked_members, ensemble_of, mean_of
 from daflow.numerics.arrays.linalg import Modes, anomalies_of, extended_triangle, modes_of
 from daflow.numerics.arrays.validation import FloatArray, finite_array
 from daflow.numerics.inversion.innovation import quiet_overflow, still_finite
@@ -214,19 +214,6 @@ def modes_by_blocks(source: BlockedInnovations) -> InnovationModes:
             LowRankPlusDiagonalCovariance(shared.T, units) if len(shared) else DiagonalCovariance(units)
         )
         return _modes(error, few[:n_members], few[n_signal])
-
-
-def checked_members(n_members: int) -> int:
-    """Return how many members there are, two at least.
-
-    Raises
-    ------
-    DataError
-        There are fewer.
-    """
-    if n_members < 2:
-        raise DataError("an ensemble needs two members at least", got=n_members, allowed="2 or more")
-    return n_members
 
 
 def _modes(error: Covariance, anomalies: FloatArray, innovation: FloatArray) -> InnovationModes:

@@ -30,10 +30,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from daflow.errors import ConfigError, DataError
-from daflow.numerics.arrays.ensembles import ensemble_of
+from daflow.numerics.arrays.ensembles import checked_members, ensemble_of
 from daflow.numerics.arrays.linalg import anomalies_of
 from daflow.numerics.arrays.validation import FloatArray, finite_array, positive_vector
-from daflow.numerics.filters.ensemble_transform import EnsembleTransform, checked_members
+from daflow.numerics.filters.ensemble_transform import EnsembleTransform
 from daflow.numerics.inversion.innovation import quiet_overflow, still_finite
 from daflow.numerics.inversion.tapered_product import is_sparse
 from daflow.numerics.observations.blocks import BlockedInnovations

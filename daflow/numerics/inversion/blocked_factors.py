@@ -57,14 +57,7 @@ def gain_factors(source: BlockedObservations, alpha: float) -> Factors:
 def covariance_factors(source: BlockedObservations, alpha: float) -> Factors | None:
     """Return :math:`Y_c / (n_{members} - 1)` and :math:`(D - Y) S^{-1}`; ``None`` if rounding forbids.
 
-    Law: equals what the whole arrays give. For covariances without shared patterns.
-
-    Parameters
-    ----------
-    source
-        The predicted and perturbed observations, and R.
-    alpha
-        What multiplies R.
+    Parameters and law are those of `gain_factors`.
 
     Raises
     ------

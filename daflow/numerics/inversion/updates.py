@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from daflow.errors import DataError
+from daflow.numerics.arrays.ensembles import checked_members, ensemble_of
 from daflow.numerics.arrays.linalg import anomalies_of
 from daflow.numerics.arrays.validation import FloatArray, finite_array, positive_number, symmetric_matrix
 from daflow.numerics.inversion.blocked_factors import covariance_factors, gain_factors
@@ -155,26 +155,8 @@ def tapered_gain_update(
     Laws: a taper of ones is no taper; where it is zero, an observation has no influence at all (a tapered
     covariance lets it act through other observations).
 
-    Parameters
-    ----------
-    prior : (n_members, n_state)
-    predicted, perturbed_observations : (n_members, n_obs)
-    obs_error
-        R: a covariance, variances (n_obs,), or a matrix (n_obs, n_obs).
-    state_obs_taper : (n_state, n_obs) array or scipy sparse matrix
-        Multiplies the gain element by element.
-    settings
-        How the innovation covariance is made and inverted.
-
-    Returns
-    -------
-    (n_members, n_state)
-        The posterior, a new array of float64.
-
-    Raises
-    ------
-    DataError, ConfigError, CombinationError
-        As `perturbed_observation_update`.
+    Parameters, what is returned and what is raised are those of `perturbed_observation_update`, but the taper
+    multiplies the gain element by element.
     """
     given = _read(predicted, perturbed_observations, obs_error, settings)
     state = finite_array("prior", prior, (given.n_members, None))
@@ -224,18 +206,7 @@ def tapered_covariance_factors(
     :math:`left = Y_c / (n_{members} - 1)`, :math:`right = (D - Y) S^{-1}`; the increment of a slice of the
     state is ``right @ (taper * (prior.T @ left)).T``, see `tapered_increment`.
 
-    Parameters
-    ----------
-    predicted, perturbed_observations : (n_members, n_obs)
-    obs_error
-        R: a covariance, variances (n_obs,), or a matrix (n_obs, n_obs).
-    settings
-        How the innovation covariance is made and inverted.
-
-    Raises
-    ------
-    DataError, ConfigError, CombinationError
-        As `perturbed_observation_update`.
+    Parameters, and what is raised, are those of `global_transform`.
     """
     return _covariance_factors(_read(predicted, perturbed_observations, obs_error, settings), settings)
 
@@ -313,8 +284,7 @@ def _read(
 ) -> _Given:
     _check_settings(settings)
     covariance = as_covariance(obs_error)
-    y = finite_array("predicted", predicted, (None, covariance.n_obs))
-    _check_members(y.shape[0])
+    y = ensemble_of("predicted", predicted, covariance.n_obs)
     d = finite_array("perturbed_observations", perturbed_observations, y.shape)
     return _Given(y, d, covariance)
 
@@ -322,11 +292,6 @@ def _read(
 def _check_settings(settings: InversionSettings) -> None:
     check_inversion(settings.inversion, settings.truncation, obs_obs_taper=settings.obs_obs_taper is not None)
     positive_number("alpha", settings.alpha)
-
-
-def _check_members(n_members: int) -> None:
-    if n_members < 2:
-        raise DataError("an ensemble needs two members at least", got=n_members, allowed="2 or more")
 
 
 def _read_obs_obs_taper(taper: Any, n_obs: int) -> FloatArray | None:
@@ -339,7 +304,7 @@ def _read_obs_obs_taper(taper: Any, n_obs: int) -> FloatArray | None:
 def _centred_weights(source: BlockedObservations, settings: InversionSettings) -> FloatArray:
     """Return W (n_members, n_members), rows of sum zero: the increment is ``W @ anomalies``."""
     _check_settings(settings)
-    _check_members(source.n_members)
+    checked_members(source.n_members)
     with quiet_overflow():
         weights = _project(source, settings)
         weights /= source.n_members - 1

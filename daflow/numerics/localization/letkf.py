@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from daflow.errors import CombinationError
-from daflow.numerics.filters.ensemble_transform import checked_members
+from daflow.numerics.arrays.ensembles import checked_members
 from daflow.numerics.inversion.innovation import quiet_overflow, still_finite
 from daflow.numerics.localization.cells import Cell, FloatArray, IntArray, LocalizationPlan
 from daflow.numerics.localization.gathering import Slab

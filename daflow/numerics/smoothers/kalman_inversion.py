@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from daflow.errors import DataError
-from daflow.numerics.arrays.ensembles import ensemble_of, mean_of
+from daflow.numerics.arrays.ensembles import checked_members, ensemble_of, mean_of
 from daflow.numerics.arrays.linalg import Modes
 from daflow.numerics.arrays.validation import FloatArray, finite_array, positive_number
 from daflow.numerics.filters.ensemble_transform import EnsembleTransform, InnovationModes, innovation_modes
@@ -37,8 +37,7 @@ def equivalent_alpha(time_step: float, n_members: int) -> float:
     With it any update of `daflow.numerics.inversion.updates`, its tapers and inversions included, is a step
     of inversion: what differs is that covariances are over n_members there and n_members - 1 here.
     """
-    if n_members < 2:
-        raise DataError("an ensemble needs two members at least", got=n_members, allowed="2 or more")
+    checked_members(n_members)
     return n_members / ((n_members - 1) * positive_number("time step of an inversion", time_step))
 
 
