@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -44,7 +45,7 @@ def _run(place: Path, given: Mapping[str, Any], tasks: int) -> dict[str, float]:
     words = [sys.executable, "-c", DRIVE, str(path), str(folder / "run")]
     begun = time.perf_counter()
     driver = subprocess.Popen(words, stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": str(folder)})
-    samples: list[tuple[float, float]] = []
+    samples: list[_Sample] = []
     watcher = threading.Thread(target=_watch, args=(driver.pid, samples))
     watcher.start()
     _, status, used = os.wait4(driver.pid, 0)
@@ -52,24 +53,35 @@ def _run(place: Path, given: Mapping[str, Any], tasks: int) -> dict[str, float]:
     if status:
         raise RuntimeError(f"the run in {folder} ended with {status}")
     wall, cpu = time.perf_counter() - begun, used.ru_utime + used.ru_stime
-    later = [size for moment, size in samples if moment - samples[0][0] > BEGUN * wall]
+    later = [sample.size for sample in samples if sample.moment - samples[0].moment > BEGUN * wall]
     return {
         "wall": wall,
         "cpu": cpu,
         "cpu_ms": 1e3 * cpu / tasks,
+        "driver_cpu": samples[-1].cpu,
         "begun_mb": later[0] / 1e6,
         "peak_mb": max(later) / 1e6,
         "grown_bytes": (max(later) - later[0]) / tasks,
     }
 
 
-def _watch(pid: int, samples: list[tuple[float, float]]) -> None:
+@dataclass(frozen=True)
+class _Sample:
+    """How the driver's process stands, without its workers."""
+
+    moment: float
+    size: float
+    cpu: float
+
+
+def _watch(pid: int, samples: list[_Sample]) -> None:
     process = psutil.Process(pid)
     while True:
         try:
             if process.status() == psutil.STATUS_ZOMBIE:
                 return
-            samples.append((time.perf_counter(), process.memory_info().rss))
+            used = process.cpu_times()
+            samples.append(_Sample(time.perf_counter(), process.memory_info().rss, used.user + used.system))
         except psutil.NoSuchProcess:
             return
         time.sleep(0.1)
@@ -79,7 +91,7 @@ def _here(place: Path, given: Mapping[str, Any]) -> dict[str, float]:
     """Run a workflow in this process: what is told of memory is not of the run."""
     with workers(small=True) as execution:
         drive(made(place / f"scale-{next(_numbers)}", **given, execution=execution))
-    return dict.fromkeys(("cpu_ms", "begun_mb", "peak_mb", "grown_bytes"), 1.0)
+    return dict.fromkeys(("cpu_ms", "driver_cpu", "begun_mb", "peak_mb", "grown_bytes"), 1.0)
 
 
 def of_members(place: Path, sizes: Sequence[int], steps: int, *, small: bool) -> Sequence[Contender]:
