@@ -44,3 +44,7 @@ def test_that_the_help_of_commands_imports_no_dask(command):
 def test_that_a_worker_imports_only_what_every_run_needs():
     unneeded = ("xarray", "pandas", "matplotlib", "h5netcdf", "scipy.optimize", "numba", "rich", "typer")
     assert imported_by("import daflow.assemble.worker", unneeded) == []
+
+
+def test_that_a_worker_does_not_import_the_commands_of_its_driver():
+    assert imported_by("import daflow.cli.__main__", ("daflow.cli.app", "typer", "rich")) == []
