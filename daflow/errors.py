@@ -12,7 +12,8 @@
     │   ├── StoreError              the disk: full, not writable, a file that is not what was written
     │   ├── JournalError            the journal contradicts itself
     │   ├── PoolError               no workers, or the scheduler is gone
-    │   │   └── OutOfTime               workers went because their time was nearly over
+    │   │   ├── OutOfTime               workers went because their time was nearly over
+    │   │   └── GivenUp                 a worker that was given up went on: others have done what it was at
     │   └── EnsembleError           too few members are left
     └── MemberError             one member, while the run goes on        a fact in the journal
         ├── ModelFailed             the model said no
@@ -95,6 +96,10 @@ class PoolError(RunError):
 
 class OutOfTime(PoolError):  # noqa: N818 - a fact about workers, not an accident
     """All workers went because too little of their time was left, and no others come."""
+
+
+class GivenUp(PoolError):  # noqa: N818 - a fact about a worker, not an accident
+    """A worker was stopped or cut off for so long that what it was at has been done elsewhere."""
 
 
 class EnsembleError(RunError):

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Final
 
-from daflow.errors import DaflowError, MemberLost, ModelTimeout, OutputInvalid, PoolError, StoreError
+from daflow.errors import DaflowError, GivenUp, MemberLost, ModelTimeout, OutputInvalid, PoolError, StoreError
 from daflow.execution import analysis, member
 from daflow.execution.lifetimes import time_for_another
 from daflow.execution.workbench import Stopwatch, Workbench
@@ -140,6 +140,8 @@ def _attempt(bench: Workbench, task: Task, do: member.Doing) -> Outcome:
     digest, error = "", None
     try:
         digest = do(bench, task, watch)
+    except GivenUp:
+        raise  # neither this nor what was done before it here is to last: no receipt, nothing told
     except (Exception, SystemExit) as raised:  # noqa: BLE001 - what a model raises is a fact about it
         error = raised
     seconds = time.perf_counter() - clock + watch.lent

@@ -12,11 +12,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from daflow.errors import DaflowError, PredictionsMissing, StoreError
+from daflow.errors import DaflowError, GivenUp, PredictionsMissing, StoreError
 from daflow.execution.answers import Answer, advanced, predicted_of, usable
 from daflow.execution.watchdog import watchdog
 from daflow.execution.workbench import Stopwatch, View, Workbench, rows_of
-from daflow.names import TRUTH, Phase
+from daflow.names import TRUTH, Phase, Status
 from daflow.numerics.arrays.random import model_seed
 from daflow.ports import Advanced, FloatArray, MemberInput, ObservationTable, Store
 from daflow.records import Task, Variable
@@ -25,6 +25,8 @@ Doing = Callable[[Workbench, Task, Stopwatch], str]
 """What an attempt does; it returns a checksum of what it wrote."""
 
 
+GIVEN_UP_SECONDS: Final = 5.0
+"""A member that took less is written at once: no worker is given up so soon, and looking costs as much."""
 NO_VIEWS: Final[Mapping[str, View]] = MappingProxyType({})
 
 
@@ -140,7 +142,28 @@ def draw(bench: Workbench, task: Task, watch: Stopwatch) -> str:
 
 def forecast(bench: Workbench, task: Task, watch: Stopwatch) -> str:
     """Run the model for a member and write what it predicts; in a filter also where it carries the state."""
-    return _keep(bench, task, watch, _run_model(bench, _input(bench, task, watch), watch))
+    answer = _run_model(bench, _input(bench, task, watch), watch)
+    if watch.figures["model_seconds"] > GIVEN_UP_SECONDS:
+        _see_that_nobody_else_has_done_it(bench, task)
+    return _keep(bench, task, watch, answer)
+
+
+def _see_that_nobody_else_has_done_it(bench: Workbench, task: Task) -> None:
+    """Let a worker that was given up, and goes on after all, write over nothing that others have used.
+
+    Raises
+    ------
+    daflow.errors.GivenUp
+        The task is done.
+    """
+    key = bench.keys[task.phase, task.step]
+    for outcome in bench.store.receipts_of(task.phase, task.step, lambda other: other.index != task.index):
+        if outcome.task.index == task.index and outcome.status is Status.OK and outcome.key == key:
+            raise GivenUp(
+                "this worker was given up: what it was at has been done elsewhere",
+                got=f"{task.label}, done on {outcome.host} as attempt {outcome.task.attempt}",
+                do="nothing: what it came to is let go",
+            )
 
 
 def forecast_lot(bench: Workbench, tasks: Sequence[Task]) -> Mapping[Task, Doing]:
