@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,34 @@ def forecast(parameters, observations):
     return parameters["level"][:3] ** 2 + parameters["level"][4:7]
 """
 """A function that nothing is wrong with."""
+HELD = """
+import time
+from pathlib import Path
+
+HOLD = Path(__file__).with_name("hold")
+
+def forecast(parameters, observations, step):
+    time.sleep(PACE)
+    while step == 2 and HOLD.exists():
+        time.sleep(0.02)
+    return parameters["level"][:3] ** 2 + parameters["level"][4:7]
+"""
+
+
+def slow(seconds: float) -> str:
+    """Return a function that takes so long, and longer in step 2 while it is `held`."""
+    return HELD.replace("PACE", str(seconds))
+
+
+@contextmanager
+def held(workflow: Path) -> Iterator[Path]:
+    """Let no member of step 2 end meanwhile, or while the file that is yielded is there."""
+    hold = workflow.with_name("hold")
+    hold.touch()
+    try:
+        yield hold
+    finally:
+        hold.unlink(missing_ok=True)
 
 
 def written(folder: Path, text: str, model: str = "") -> Path:
@@ -132,6 +162,34 @@ def command(*words: object, **settings: Any) -> subprocess.CompletedProcess[str]
     """Run the command line in a process of its own, to its end."""
     given = {"capture_output": True, "text": True, "timeout": 300} | settings
     return subprocess.run([*COMMAND, *map(str, words)], check=False, **given)
+
+
+DEADLY = """
+import json, os, runpy, signal, sys
+from daflow.runs.journal import Journal
+
+told, left = json.loads(sys.argv[1]), [int(sys.argv[2])]
+append_all = Journal.append_all
+
+def deadly(journal, facts):
+    append_all(journal, facts)
+    left[0] -= sum(told.items() <= fact.items() for fact in facts)
+    if left[0] <= 0:
+        os.killpg(0, signal.SIGKILL)
+
+Journal.append_all = deadly
+sys.argv[:] = ["daflow", *sys.argv[3:]]
+runpy.run_module("daflow.cli", run_name="__main__")
+"""
+
+
+def killed_at(told: dict[str, object], *words: object, times: int = 1) -> None:
+    """Run the command line, which is killed with its workers once its journal has said this so many times."""
+    asked = [sys.executable, "-c", DEADLY, json.dumps(told), str(times), *map(str, words)]
+    ended = subprocess.run(
+        asked, start_new_session=True, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert ended.returncode == -signal.SIGKILL, ended.stdout + ended.stderr
 
 
 def _interruptible() -> None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import time
-from pathlib import Path
-
 import pytest
 
 import daflow
 from daflow.assemble import launch
 from daflow.runs.journal import read_journal
 from tests.assemble.branch_runs import files_in, pool_of
-from tests.end_to_end.small_run import RING, assert_same_bits, command, finals, run_inline, start, written
+from tests.end_to_end.small_run import (
+    RING,
+    assert_same_bits,
+    command,
+    finals,
+    killed_at,
+    run_inline,
+    written,
+)
 
 ONE_BY_ONE = (
     RING.replace("slice_size: 10", "slice_size: 1") + "execution: {kind: local, workers: 1, group: 1}\n"
@@ -22,10 +24,6 @@ ONE_BY_ONE = (
 """Twenty-five slices, each sent alone."""
 
 pytestmark = pytest.mark.slow
-
-
-def updates_in(journal: Path) -> int:
-    return journal.read_bytes().count(b'"phase":"update"') if journal.exists() else 0
 
 
 def test_that_an_analysis_that_was_killed_goes_on_and_on_to_the_end_as_a_run_with_its_settings(
@@ -36,12 +34,9 @@ def test_that_an_analysis_that_was_killed_goes_on_and_on_to_the_end_as_a_run_wit
     before = files_in(run.folder)
     asked = ("analyse", run.folder, "--step", 0, "--set", "localization.lengths.x=8", "--name", "wide")
     folder = run.folder / "branches" / "wide"
-    driver = start(*asked, stdout=subprocess.DEVNULL)
-    while updates_in(folder / "journal.jsonl") < 3 and driver.poll() is None:
-        time.sleep(0.002)
-    os.killpg(driver.pid, signal.SIGKILL)
-    assert driver.wait() == -signal.SIGKILL
-    assert 3 <= updates_in(folder / "journal.jsonl") < 25
+    killed_at({"phase": "update"}, *asked, times=3)
+    updates = (folder / "journal.jsonl").read_bytes().count(b'"phase":"update"')
+    assert 3 <= updates < 25
     assert daflow.open_run(folder).status().state == "interrupted"
     assert command(*asked).returncode == 0
     ended = [fact for fact in read_journal(folder / "journal.jsonl") if fact["fact"] == "ended"]

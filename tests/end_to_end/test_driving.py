@@ -44,6 +44,8 @@ HERE = Path(__file__).parent
 STOP = HERE / "run" / "work" / "stop.json"
 
 def forecast(parameters, observations, step, member):
+    if member >= 0:
+        (HERE / "begun").touch()
     heard = 0
     while member >= 0 and heard < 60 and not (HERE / "go").exists():
         heard += STOP.exists()
@@ -54,12 +56,20 @@ def forecast(parameters, observations, step, member):
 by when the driver has heard of it; the truth does."""
 CLINGING = """
 import ctypes
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+HERE = Path(__file__).parent
+
 def forecast(parameters, observations, member, step, work_dir):
-    if step == 1 and member < 2 and not Path(__file__).with_name("again").exists():
+    if step == 0:
+        (HERE / f"worker-{os.getpid()}").touch()
+        while len(list(HERE.glob("worker-*"))) < 2:
+            time.sleep(0.05)
+    if step == 1 and member < 2 and not (HERE / "again").exists():
         (work_dir / "input").write_text("large")
         if member == 0:
             subprocess.run([sys.executable, "-c", "import time; time.sleep(300)"])
@@ -67,7 +77,8 @@ def forecast(parameters, observations, member, step, work_dir):
             ctypes.PyDLL(None).sleep(300)
     return parameters["level"][:3] ** 2 + parameters["level"][4:7]
 """
-"""Two members of step 1 that outlive their worker's driver: one starts a program, one holds Python's lock."""
+"""Two members of step 1 that outlive their worker's driver: one starts a program, one holds Python's lock.
+Each has a worker of its own: both are there before step 0 is over."""
 
 
 def facts_of(folder: Path) -> list:
@@ -125,7 +136,7 @@ def test_that_a_detached_run_is_followed_laid_down_killed_and_goes_on_with_nothi
     # What is under way is waited for.
     following = start("attach", folder, "--json", stderr=subprocess.PIPE)
     assert json.loads(following.stdout.readline())["fact"] == "ended"
-    until(lambda: {"phase": "prior", "step": 0}.items() <= facts_of(folder)[-1].items())
+    until((place / "begun").exists)
     stopped = command("stop", folder)
     assert stopped.returncode == 0, stopped.stderr
     assert f"process {driver.pid} on " in stopped.stdout

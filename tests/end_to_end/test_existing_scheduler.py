@@ -42,7 +42,8 @@ def scheduler(place: Path, *options: str) -> Iterator[str]:
     words = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(told)]
     processes = [subprocess.Popen([*dask, "scheduler", *words], **quiet)]
     try:
-        while not told.exists():
+        # It is not written at one stroke: it may be there and empty.
+        while not (told.exists() and told.read_text().endswith("\n}")):
             assert processes[0].poll() is None
             time.sleep(0.05)
         named = ["--scheduler-file", str(told), "--host", "127.0.0.1", "--no-dashboard", "--nworkers", "2"]

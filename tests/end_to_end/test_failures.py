@@ -11,9 +11,11 @@ import pytest
 from typer.testing import CliRunner
 
 import daflow
+from daflow.assemble import launch
 from daflow.cli.app import app
 from daflow.errors import EnsembleError
 from daflow.runs.journal import read_journal
+from tests.assemble.branch_runs import pool_of
 from tests.end_to_end.small_run import (
     CALLABLE,
     WELL,
@@ -48,7 +50,7 @@ def forecast(parameters, observations, member, step, work_dir):
 ENDS: dict[int, tuple[str, int, list[str]]] = {
     # member: how it ends, how often it is tried, words of the reason
     1: ("failed", 1, ["the solver did not converge"]),
-    2: ("timed out", 1, ["policy.timeout = 3 s"]),
+    2: ("timed out", 1, ["policy.timeout = 6 s"]),
     3: ("lost", 2, ["died"]),
     4: ("lost", 2, ["died"]),
     5: ("invalid", 2, ["not finite"]),
@@ -61,7 +63,7 @@ LOGS = {
 
 
 def told(*words: object) -> str:
-    """Give a command that only reads, in this process; return what it prints."""
+    """Give a command in this process; return what it prints."""
     result = CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "160"})
     assert result.exit_code == 0, result.output
     return result.output
@@ -99,7 +101,7 @@ def ill(shared_place: Path):
     workflow = written(
         shared_place / "ill",
         CALLABLE.replace("steps: 2", "steps: 1")
-        + "policy: {retries: {invalid: 1, lost: 1}, timeout: 3, min_members: 6}\n",
+        + "policy: {retries: {invalid: 1, lost: 1}, timeout: 6, min_members: 6}\n",
         ILL,
     )
     folder = shared_place / "ill-run"
@@ -132,7 +134,7 @@ def test_that_the_report_names_them_with_reason_and_log(ill):
     folder, _ = ill
     page = (folder / "report.html").read_text()
     assert "ArithmeticError: the solver did not converge" in page
-    assert "policy.timeout = 3 s" in page
+    assert "policy.timeout = 6 s" in page
     assert "logs/step=0/member=00001/attempt=0" in page
     assert "Members left behind, by the policy of the workflow: 1, 2, 3, 4, 5, 6." in page
 
@@ -175,13 +177,13 @@ model:
   files: [{{kind: array, target: level.csv, variable: level, format: csv}}]
   output: {{kind: csv, file: out.csv, column: predicted}}
   observables: 'model:observables'
-  timeout: 3
+  timeout: 6
 """,
     )
 )
 PROGRAM_ENDS: dict[int, tuple[str, int, list[str]]] = {
     1: ("failed", 1, ["exit", "1"]),
-    2: ("timed out", 1, ["3 s"]),
+    2: ("timed out", 1, ["timeout: 6 s"]),
     3: ("invalid", 2, ["out.csv"]),
 }
 PROGRAM_LOGS = {1: "no licence left", 2: "here it hangs", 3: "done"}
@@ -229,7 +231,9 @@ def forecast(parameters, observations, member, step):
         ),
     ],
 )
-def test_that_the_policy_stops_the_run_which_goes_on_when_the_cause_is_mended(place, policy, words, retry):
+def test_that_the_policy_stops_the_run_which_goes_on_when_the_cause_is_mended(
+    place, monkeypatch, policy, words, retry
+):
     workflow = written(place, f"{CALLABLE}policy: {{{policy}}}\n", MENDABLE)
     folder = place / "run"
     ended = command("run", workflow, "--run", folder)
@@ -244,8 +248,8 @@ def test_that_the_policy_stops_the_run_which_goes_on_when_the_cause_is_mended(pl
     again = daflow.open_run(folder).resume()
     assert again.kind != "finished", "a member's own failure is not forgotten"
     (place / "mended").touch()
-    mended = command("resume", folder, *retry)
-    assert mended.returncode == 0, mended.stderr
+    monkeypatch.setattr(launch, "_pool", pool_of([]))
+    told("resume", folder, *retry)
     run = daflow.open_run(folder)
     assert run.status().members == 12
     (place / "well").mkdir()
@@ -253,14 +257,14 @@ def test_that_the_policy_stops_the_run_which_goes_on_when_the_cause_is_mended(pl
     assert_same_bits(finals(run), finals(reference))
 
 
-def test_that_an_operator_may_drop_members_and_go_on_with_fewer(place):
+def test_that_an_operator_may_drop_members_and_go_on_with_fewer(place, monkeypatch):
+    monkeypatch.setattr(launch, "_pool", pool_of([]))
     workflow = written(place, f"{CALLABLE}policy: {{min_members: 11}}\n", MENDABLE)
     folder = place / "run"
     with pytest.raises(EnsembleError, match="10 of 12"):
         run_inline(workflow, folder)
     assert "too few members would be left" in refused("resume", folder, "--drop", "3,7")
-    went_on = command("resume", folder, "--drop", "3,7", "--min-members", "8")
-    assert went_on.returncode == 0, went_on.stderr
+    told("resume", folder, "--drop", "3,7", "--min-members", "8")
     status = json.loads(told("status", folder, "--json"))
     assert (status["state"], status["members"]) == ("finished", 8)
     assert "Of these, the operator dropped 3, 7." in (folder / "report.html").read_text()

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import daflow
+from daflow.assemble import launch
 from daflow.assemble.contents import outcomes_of
 from daflow.assemble.cycle_scores import cycle_scores
 from daflow.assemble.folder import make_run
@@ -21,8 +18,8 @@ from daflow.models.lorenz96 import lorenz96_tendency
 from daflow.numerics.filters.cycling import Twin, cycle, filtering
 from daflow.numerics.filters.ensemble_transform import apply_transform
 from daflow.numerics.filters.filter_transforms import etkf
-from daflow.numerics.filters.lagged_smoother import composed
-from tests.end_to_end.small_run import run_inline, start, written
+from tests.assemble.branch_runs import pool_of
+from tests.end_to_end.small_run import killed_at, run_inline, written
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -61,24 +58,14 @@ def states(run: daflow.Run) -> list[np.ndarray]:
     return analyses + smoothed + [run.forecast(step)["x"].values for step in range(N_CYCLES)]
 
 
-def killed_at(folder: Path, words: bytes) -> None:
-    """Drive a run until its journal tells of an outcome, then kill its driver and workers at once."""
-    driver = start("resume", folder, stdout=subprocess.DEVNULL)
-    journal = folder / "journal.jsonl"
-    while words not in journal.read_bytes() and driver.poll() is None:
-        time.sleep(0.002)
-    os.killpg(driver.pid, signal.SIGKILL)
-    assert driver.wait() == -signal.SIGKILL, "the run was finished before it was killed"
-
-
 def test_that_a_filter_killed_in_mid_forecast_analysis_and_smoothing_ends_with_the_same_bits(
-    workflow, reference, place
+    workflow, reference, place, monkeypatch
 ):
     made = make_run(load_workflow(workflow), place / "run", workflow.read_text())
-    (made.folder / "journal.jsonl").touch()
-    for words in (b'"phase":"forecast","step":3', b'"phase":"update","step":6', b'"phase":"smooth","step":1'):
-        killed_at(made.folder, words)
+    for phase, step in (("forecast", 3), ("update", 6), ("smooth", 1)):
+        killed_at({"phase": phase, "step": step}, "resume", made.folder)
         assert daflow.open_run(made.folder).status().state == "interrupted"
+    monkeypatch.setattr(launch, "_pool", pool_of([]))
     assert daflow.open_run(made.folder).resume().kind == "finished"
     for ours, theirs in zip(states(daflow.open_run(made.folder)), states(reference), strict=True):
         assert np.isfinite(ours).all()
@@ -107,7 +94,9 @@ def test_that_a_run_is_the_loop_in_memory_with_the_same_draws(reference):
     for step, expected in enumerate(analyses):
         np.testing.assert_allclose(reference.state(step + 1)["x"].values, expected, rtol=1e-12, atol=1e-12)
     for step in range(N_CYCLES):
-        expected = apply_transform(composed(transforms[step : step + 3]), reference.state(step)["x"].values)
+        expected = reference.state(step)["x"].values
+        for transform in transforms[step : step + 3]:
+            expected = apply_transform(transform, expected)
         np.testing.assert_allclose(reference.smoothed(step)["x"].values, expected, rtol=1e-11, atol=1e-11)
     noted = cycle_scores(outcomes_of(reference._made), reference._made.layout)
     assert [each.time for each in noted] == pytest.approx(0.05 * np.arange(1, N_CYCLES + 1))

@@ -25,19 +25,24 @@ from daflow.errors import DataError, StoreError
 from daflow.runs.journal import read_journal
 from daflow.storage.object_access import connect
 from tests.assemble.branch_runs import branch, pool_of
-from tests.end_to_end.small_run import CALLABLE, assert_same_bits, command, finals, run_inline, start, written
+from tests.end_to_end.small_run import (
+    CALLABLE,
+    assert_same_bits,
+    command,
+    finals,
+    held,
+    run_inline,
+    slow,
+    start,
+    written,
+)
 from tests.storage.s3_server import BUCKET, KEYS, Front, moto
 
-SLOW = """
-import time
-
-def forecast(parameters, observations):
-    time.sleep(0.05)
-    return parameters["level"][:3] ** 2 + parameters["level"][4:7]
-"""
 PATIENT = CALLABLE + "policy: {retries: 100}\nexecution: {kind: local, workers: 2}\n"
 N_KILLS = int(os.environ.get("DAFLOW_KILLS_S3", "2"))
 """The driver and its workers are killed, then the server, and so on."""
+N_BEFORE_LAST = 1 + 12 + 2 * (12 + 1 + 4)
+"""Tasks before the last forecast: the truth, the prior, and two steps of forecasts and an analysis."""
 PACKED = ("storage.codec=zstd", "storage.sharding=aligned")
 
 
@@ -64,7 +69,7 @@ def front(server, tmp_path):
 
 @pytest.fixture(scope="module")
 def workflow(shared_place: Path) -> Path:
-    return written(shared_place, PATIENT, SLOW)
+    return written(shared_place, PATIENT, slow(0.05))
 
 
 @pytest.fixture(scope="module")
@@ -174,16 +179,19 @@ def test_that_kills_of_driver_workers_and_server_change_no_bit(workflow, referen
         words += ["--set", each]
     n_ended = 0
     for kill in range(N_KILLS):
-        driver = start(*words)
-        _wait_for_more(folder, n_ended, driver)
-        time.sleep(random.uniform(0.0, 0.5))
+        with held(workflow):
+            driver = start(*words)
+            _wait_for_more(folder, n_ended, driver)
+            time.sleep(random.uniform(0.0, 0.5))
+            if kill % 2:
+                front.kill()
+            else:
+                os.killpg(driver.pid, signal.SIGKILL)
         if kill % 2:
-            front.kill()
             assert driver.wait(timeout=120) == 1, driver.stdout.read()
             assert "daflow resume" in driver.stdout.read()
             front.start()
         else:
-            os.killpg(driver.pid, signal.SIGKILL)
             driver.wait()
         driver.stdout.close()
         n_ended = len(_ended(folder))
@@ -210,6 +218,7 @@ def _ended(folder: Path) -> list[dict[str, object]]:
 
 def _wait_for_more(folder: Path, n_ended: int, driver) -> None:
     end = time.monotonic() + 120
-    while len(_ended(folder)) <= n_ended + 3 and driver.poll() is None and time.monotonic() < end:
+    while len(_ended(folder)) < min(n_ended + 4, N_BEFORE_LAST) and driver.poll() is None:
+        assert time.monotonic() < end
         time.sleep(0.05)
     assert driver.poll() is None, driver.stdout.read()

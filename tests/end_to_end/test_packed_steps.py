@@ -12,16 +12,18 @@ import xarray as xr
 import zarr
 
 import daflow
+from daflow.assemble import launch
 from daflow.assemble.folder import make_run
 from daflow.config.load import load_workflow
+from tests.assemble.branch_runs import pool_of
 from tests.end_to_end.small_run import (
     CALLABLE,
     RING,
-    WELL,
     assert_same_bits,
-    command,
     finals,
+    held,
     run_inline,
+    slow,
     start,
     written,
 )
@@ -37,7 +39,6 @@ def forecast(parameters, observations, member, step):
         raise ArithmeticError("no convergence")
     return parameters["level"][:3] ** 2 + parameters["level"][4:7]
 """
-SLOW = "import time\n" + WELL.replace("    return", "    time.sleep(0.1)\n    return")
 
 
 @pytest.fixture(scope="module")
@@ -75,24 +76,24 @@ def test_that_members_left_behind_are_nan_in_the_files_of_those_that_go_on(place
 
 
 @pytest.mark.slow
-def test_that_a_packed_run_that_is_killed_goes_on_and_ends_with_the_same_bits(place):
+def test_that_a_packed_run_that_is_killed_goes_on_and_ends_with_the_same_bits(place, monkeypatch):
     text = CALLABLE + "policy: {retries: 100}\nexecution: {kind: local, workers: 2}\n"
-    workflow = written(place, text, SLOW)
+    workflow = written(place, text, slow(0.1))
     reference = finals(run_inline(workflow, place / "reference"))
     made = make_run(load_workflow(workflow, WAYS[2]), place / "run", workflow.read_text())
-    for seconds in (0.3, 1.0):
-        driver = start("resume", made.folder)
-        journal = made.folder / "journal.jsonl"
-        before = journal.stat().st_size if journal.exists() else 0
-        for _ in range(600):
-            if driver.poll() is not None or (journal.exists() and journal.stat().st_size > before + 600):
-                break
-            time.sleep(0.05)
-        time.sleep(seconds)
-        if driver.poll() is None:
+    with held(workflow):
+        for seconds in (0.3, 1.0):
+            driver = start("resume", made.folder)
+            journal = made.folder / "journal.jsonl"
+            before = journal.stat().st_size if journal.exists() else 0
+            while not journal.exists() or journal.stat().st_size <= before + 600:
+                assert driver.poll() is None, driver.communicate()
+                time.sleep(0.05)
+            time.sleep(seconds)
             os.killpg(driver.pid, signal.SIGKILL)
-        driver.communicate(timeout=60)
-    ended = command("resume", made.folder)
-    assert ended.returncode == 0, ended.stderr
+            driver.communicate(timeout=60)
+            assert driver.returncode == -signal.SIGKILL
+    monkeypatch.setattr(launch, "_pool", pool_of([]))
+    assert daflow.open_run(made.folder).resume().kind == "finished"
     assert_same_bits(finals(daflow.open_run(made.folder)), reference)
     assert not list(made.folder.rglob("*.partial"))

@@ -44,18 +44,14 @@ def reference(workflow: Path, shared_place: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2, 4])
-def test_that_the_number_of_workers_does_not_change_a_bit(workflow, reference, place, workers):
-    run = run_by_workers(workflow, place / "run", f"execution.workers={workers}")
+@pytest.mark.parametrize(("workers", "group"), [(1, "auto"), (2, 7), (4, 1)])
+def test_that_neither_the_number_of_workers_nor_the_size_of_groups_changes_a_bit(
+    workflow, reference, place, workers, group
+):
+    run = run_by_workers(workflow, place / "run", f"execution.workers={workers}", f"execution.group={group}")
     assert_same_bits(finals(run), reference)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("group", [1, 7])
-def test_that_the_size_of_groups_does_not_change_a_bit(workflow, reference, place, group):
-    run = run_by_workers(workflow, place / "run", f"execution.group={group}")
-    assert_same_bits(finals(run), reference)
-    assert len(list((place / "run" / "receipts" / "step=0" / "prior").iterdir())) == -(-20 // group)
+    if group != "auto":
+        assert len(list((place / "run" / "receipts" / "step=0" / "prior").iterdir())) == -(-20 // group)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3, 4])

@@ -51,7 +51,7 @@ def of_this_site(place: Path) -> Path:
 
 def test_that_a_cancelled_job_is_replaced_where_no_node_is_drained(slurm, place):
     """Jobs of two workers, by the profile in deploy/: none of their places stays empty."""
-    workflow, run, profile = made(place, 0.4, QUICK), place / "cancelled", of_this_site(place)
+    workflow, run, profile = made(place, 0.8, QUICK), place / "cancelled", of_this_site(place)
     with driven(workflow, run, "--profile", str(profile)) as driver:
         jobs = both_of(slurm, run, driver)
         until(lambda: n_ended(run) > 4, driver)
@@ -69,7 +69,7 @@ def test_that_a_cancelled_job_is_replaced_where_no_node_is_drained(slurm, place)
 
 
 def test_that_a_node_that_goes_down_takes_its_jobs_and_nothing_else(slurm, place):
-    workflow, run = made(place, 0.3, on_slurm(jobs=2)), place / "down"
+    workflow, run = made(place, 0.5, on_slurm(jobs=2)), place / "down"
     with driven(workflow, run) as driver:
         jobs = both_of(slurm, run, driver)
         until(lambda: n_ended(run) > 4, driver)

@@ -109,7 +109,7 @@ def ends(folder: Path) -> list[str]:
 
 
 def test_that_arrays_of_parallel_members_outlive_a_driver_and_have_the_bits_of_a_local_run(slurm, place):
-    workflow, run = made(place, jobs(), 0.5), place / "run"
+    workflow, run = made(place, jobs(), 2.0), place / "run"
     with start("run", workflow, "--run", run) as driver:
         running = until(lambda: elements(slurm, run, "RUNNING"), driver)
         driver.send_signal(signal.SIGKILL)
