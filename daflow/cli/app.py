@@ -40,9 +40,19 @@ class _Told(TyperGroup):
             _end(error, BAD_INPUT)
         except DaflowError as error:
             _end(error, NOT_FINISHED)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Exception) as error:
+            if not _interrupted_by(error):
+                raise
             typer.secho("interrupted; `daflow resume` goes on from here", err=True, fg="yellow")
             raise typer.Exit(INTERRUPTED) from None
+
+
+def _interrupted_by(error: BaseException) -> bool:
+    """Return whether it was Ctrl-C, or followed from it: libraries that are torn down raise their own."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None
 
 
 def _end(error: DaflowError, code: int) -> NoReturn:
@@ -243,8 +253,3 @@ def _drive(made: Any, orders: Orders = NONE) -> None:
 
 def _interrupt(signum: int, frame: object) -> NoReturn:  # noqa: ARG001 - a signal handler's signature
     raise KeyboardInterrupt
-
-
-def main() -> None:
-    """Run the command line."""
-    app()

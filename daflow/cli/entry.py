@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 
 def main() -> None:
     """Run the command line.
@@ -11,4 +13,8 @@ def main() -> None:
     """
     from daflow.cli.app import app  # noqa: PLC0415 - not before it is called
 
-    app()
+    try:
+        app()
+    finally:
+        # What is left to do is the interpreter's: another Ctrl-C ends it without a word about its threads.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)

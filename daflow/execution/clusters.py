@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, Final
 
@@ -113,8 +116,36 @@ def _silence_of(execution: ExecutionSettings) -> dict[str, Any]:
 
 @contextmanager
 def _local(execution: LocalExecution, scratch: Path) -> Iterator[Client]:
-    with _started(execution, scratch) as cluster, Client(cluster, set_as_default=False) as client:
+    with (
+        _out_of_reach(_started, execution, scratch) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
         yield client
+
+
+def _out_of_reach(
+    start: Callable[[LocalExecution, Path], LocalCluster], execution: LocalExecution, scratch: Path
+) -> LocalCluster:
+    """Start workers that a Ctrl-C in the terminal does not reach: it is the driver that ends them.
+
+    The terminal interrupts all its processes. Workers that are starting would tell of it by tracebacks, and
+    dask by others that they did not start. They inherit what their thread blocks.
+    """
+    made: list[LocalCluster] = []
+
+    def make() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        made.append(start(execution, scratch))
+
+    resource_tracker.ensure_running()  # it would unblock what it finds blocked
+    try:
+        with ThreadPoolExecutor(1) as thread:  # which waits for it, interrupted or not
+            thread.submit(make).result()
+    except KeyboardInterrupt:
+        for cluster in made:
+            cluster.close()
+        raise
+    return made[0]
 
 
 def _started(execution: LocalExecution, scratch: Path) -> LocalCluster:

@@ -23,6 +23,20 @@ def test_that_the_version_is_told():
     assert said("--version") == f"daflow {version('daflow')}\n"
 
 
+@pytest.mark.parametrize("after", [KeyboardInterrupt, AssertionError])
+def test_that_an_interruption_is_told_as_one_whatever_follows_from_it(monkeypatch, after):
+    def interrupted(_):
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise after
+
+    monkeypatch.setattr("daflow.open_run", interrupted)
+    result = CliRunner().invoke(app, ["status", "runs/first"])
+    assert result.exit_code == 130
+    assert "interrupted; `daflow resume` goes on" in result.output
+
+
 def test_that_help_names_every_command_and_each_has_help_of_its_own():
     for command in COMMANDS:
         assert command in said("--help")
