@@ -27,6 +27,7 @@ from daflow.runs.facts import Fact
 from daflow.runs.halting import WALLTIME
 from daflow.runs.journal import Journal, read_journal
 from daflow.runs.lease import PATIENT_SECONDS, Lease
+from daflow.runs.orders import NONE, Orders
 from daflow.storage.files import make_folder, store_errors
 
 CHAIN: Final = Path("work") / "chain.jsonl"
@@ -86,6 +87,11 @@ def successor_of(history: Sequence[Generation], job: str) -> str:
     return next((each.successor for each in reversed(history) if each.job == job), "")
 
 
+def followed_by(history: Sequence[Generation], job: str) -> str:
+    """Return the job that this one goes on after, itself if it is begun anew; empty: it begins the chain."""
+    return next((each.job for each in reversed(history) if job in (each.job, each.successor)), "")
+
+
 def read_chain(folder: Path) -> list[Generation]:
     """Return the generations of a run's chain so far; a torn line is none."""
     path = folder / CHAIN
@@ -143,12 +149,14 @@ def waiting_drivers(folder: Path, but: str = "") -> list[str]:
     return found
 
 
-def drive_as_job(run: RunFolder, watch: Watch, session: Session) -> Stop:
+def drive_as_job(run: RunFolder, watch: Watch, session: Session, orders: Orders = NONE) -> Stop:
     """Drive a run as a job that has no successor."""
-    return drive(run, watch, session=_patient(session))
+    return drive(run, watch, orders=orders, session=_patient(session))
 
 
-def drive_generation(run: RunFolder, watch: Watch, session: Session, tell: Tell) -> Stop:
+def drive_generation(
+    run: RunFolder, watch: Watch, session: Session, tell: Tell, orders: Orders = NONE
+) -> Stop:
     """Drive a run as one of a chain of jobs.
 
     Parameters
@@ -161,6 +169,8 @@ def drive_generation(run: RunFolder, watch: Watch, session: Session, tell: Tell)
         Names the job and its queue, and when its time is over.
     tell
         Called with what happens to the chain.
+    orders
+        What the operator asks for: done by the first of the chain, and in the journal for those that follow.
 
     Raises
     ------
@@ -179,11 +189,13 @@ def drive_generation(run: RunFolder, watch: Watch, session: Session, tell: Tell)
     if n_idle(history, done) >= MOST_IDLE:
         return _stalled(run, history)
     successor = successor_of(history, session.job) or _submitted(run, session, tell)
+    follows = followed_by(history, session.job)
     _note(run.folder, Generation(session.job, successor, done))
     stop: Stop | None = None
     final = False
     try:
-        stop = drive(run, watch, session=_patient(session))
+        following = replace(_patient(session), follows=follows)
+        stop = drive(run, watch, orders=NONE if follows else orders, session=following)
     except (LeaseError, InputError):
         # Somebody else drives it, or it cannot be driven as it is.
         final = True

@@ -13,14 +13,18 @@ from typing import Final
 from daflow.assemble.chain import SCRIPT, submit_driver, waiting_drivers
 from daflow.assemble.detached import LOG
 from daflow.assemble.folder import RunFolder
+from daflow.assemble.ordered import ordered
 from daflow.assemble.sessions import MARGIN, MODE, SYSTEM, left_to_drive
 from daflow.config.clusters import QueueExecution
 from daflow.config.execution import LocalExecution
 from daflow.config.schema import Workflow
 from daflow.errors import CombinationError, ConfigError, DataError, LeaseError
 from daflow.execution.job_scripts import HEADS, JobNeeds, folder_of_output, job_script
-from daflow.runs.journal import last_fact
+from daflow.runs.checked_orders import word
+from daflow.runs.facts import fold
+from daflow.runs.journal import last_fact, read_journal
 from daflow.runs.lease import read_holder
+from daflow.runs.orders import NONE, Orders
 from daflow.storage.files import make_folder, write_durably
 
 SYSTEMS: Final = tuple(kind for kind in HEADS if kind != "torque")
@@ -42,6 +46,8 @@ class DriverJob:
     margin: float | None
     """Seconds before the end of its job at which it lays the run down; ``None``: by `left_to_drive`."""
     chain: bool
+    orders: Orders = NONE
+    """What the operator asks for."""
 
 
 def driver_job(
@@ -142,8 +148,18 @@ def script_of(folder: Path, job: DriverJob) -> str:
         *needs.prologue,
     )
     words = [sys.executable, "-m", "daflow.cli", "drive", str(folder), *(["--chain"] if job.chain else [])]
+    words += _words_of(job.orders)
     output = str(folder_of_output(folder) / "driver.out")
     return job_script(job.dialect, replace(needs, prologue=prologue), output, shlex.join(words))
+
+
+def _words_of(orders: Orders) -> list[str]:
+    """Return the options of the command line that ask for this."""
+    retry = [*map(word, sorted(orders.retry)), *map(str, sorted(orders.members))]
+    words = ["--retry", ",".join(retry)] if retry else []
+    if orders.drop:
+        words += ["--drop", ",".join(map(str, sorted(orders.drop)))]
+    return words if orders.min_members is None else [*words, "--min-members", str(orders.min_members)]
 
 
 def submit(run: RunFolder, job: DriverJob) -> str:
@@ -152,7 +168,7 @@ def submit(run: RunFolder, job: DriverJob) -> str:
     Raises
     ------
     daflow.errors.DataError
-        The run is finished.
+        The run is finished, or what is asked for cannot be had where it stands.
     daflow.errors.LeaseError
         The run is driven, or a job that is to drive it waits already.
     daflow.errors.PoolError
@@ -173,6 +189,8 @@ def submit(run: RunFolder, job: DriverJob) -> str:
             allowed="one driver a run",
             do=f"watch it with `daflow attach {run.folder}`, end it with `daflow stop {run.folder}`",
         )
+    if job.orders:
+        ordered(run, fold(read_journal(run.journal)), job.orders)
     make_folder(folder_of_output(run.folder))
     write_durably(run.folder / SCRIPT, script_of(run.folder, job).encode())
     return submit_driver(run.folder, job.system)

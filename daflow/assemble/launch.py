@@ -106,12 +106,12 @@ def drive(
         if called is not None:
             # Scratch and jobs may be those of the workers who were called; processes know their driver.
             cleared = Cleared(tuple(end_processes(run.folder)[0]))
-            wishes = _Wishes(orders, pause, called, halting, lease.holder, lease.check, cleared)
+            wishes = _Wishes(orders, pause, called, halting, lease.holder, lease.check, cleared, session)
             return _drive(run, watch, wishes)
         cleared = clear(run.folder)
         try:
             with called_for(run) as call:
-                wishes = _Wishes(orders, pause, call, halting, lease.holder, lease.check, cleared)
+                wishes = _Wishes(orders, pause, call, halting, lease.holder, lease.check, cleared, session)
                 return _drive(run, watch, wishes)
         finally:
             # Its workers are gone now: what they had started is nobody's, what they were at has no receipt.
@@ -140,6 +140,7 @@ class _Wishes:
     check: Callable[[], None]
     """Raises an error once another driver has the run."""
     cleared: Cleared = field(default_factory=Cleared)
+    session: Session = FOREGROUND
 
 
 def _drive(run: RunFolder, watch: Watch, wishes: _Wishes) -> Stop:
@@ -216,6 +217,7 @@ def _who(run: RunFolder, wishes: _Wishes) -> dict[str, object]:
         "pid": holder.pid,
         "mode": holder.mode,
         **({"job": holder.job, "system": holder.system} if holder.job else {}),
+        **({"follows": wishes.session.follows} if wishes.session.follows else {}),
         **({"cleared": wishes.cleared.told()} if wishes.cleared else {}),
         "time": time.time(),
         "differs": differences(run.environment, environment()),

@@ -43,6 +43,8 @@ class Session:
     """When it lays its run down at the latest, by the monotonic clock; ``None``: at the run's end."""
     patience: float = 0.0
     """Seconds for which it waits for a driver before it that has died elsewhere."""
+    follows: str = ""
+    """The job of the chain that it goes on after; empty: somebody has started it."""
 
     def holder(self) -> Holder:
         """Return this process as the holder of a lease."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from daflow.cli import driving
 from daflow.cli.check import Profile
+from daflow.cli.orders import Drop, MinMembers, Retry, orders_of
 from daflow.errors import ConfigError
 
 SUBMIT: Final = (
@@ -72,6 +74,9 @@ def submit(
     chain: Annotated[
         bool, typer.Option("--chain", help="Go on by further jobs until the run is done.")
     ] = False,
+    retry: Retry = None,
+    drop: Drop = None,
+    min_members: MinMembers = None,
     as_json: driving.Json = False,
 ) -> None:
     """Let a batch system drive a run."""
@@ -80,6 +85,7 @@ def submit(
     from daflow.assemble.folder import make_run
     from daflow.config.load import load_workflow
 
+    orders = orders_of(retry, drop, min_members, retry_failed=False)
     workflow = load_workflow(file, override or (), profile)
     job = driver_job(
         workflow,
@@ -90,7 +96,7 @@ def submit(
         chain=chain,
     )
     made = make_run(workflow, folder, file.read_text(encoding="utf-8"))
-    number = submitted(made, job)
+    number = submitted(made, replace(job, orders=orders))
     if as_json:
         typer.echo(json.dumps({"job": number, "system": job.system, "run": str(made.folder), "chain": chain}))
         return
@@ -118,6 +124,9 @@ def drive(
     folder: driving.Folder,
     *,
     chain: Annotated[bool, typer.Option("--chain", help="Submit a successor first.")] = False,
+    retry: Retry = None,
+    drop: Drop = None,
+    min_members: MinMembers = None,
 ) -> None:
     """Drive a run as a job of a queue; RUN/driver.sh calls this."""
     import daflow
@@ -129,12 +138,13 @@ def drive(
 
     signal.signal(signal.SIGTERM, _interrupt)
     run, session = open_folder(folder), session_here()
+    orders = orders_of(retry, drop, min_members, retry_failed=False)
     typer.echo(f"--- job {session.job} of {session.system}")
     with watching(plan_for(run), Console()) as watch:
         if chain:
-            stop = drive_generation(run, watch, session, typer.echo)
+            stop = drive_generation(run, watch, session, typer.echo, orders)
         else:
-            stop = drive_as_job(run, watch, session)
+            stop = drive_as_job(run, watch, session, orders)
     if stop.kind == "finished":
         typer.echo(f"finished; report: {daflow.open_run(run.folder).report()}")
     elif not (chain and stop.kind == "walltime"):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from daflow.errors import JournalError
-from daflow.names import BY_OPERATOR, LAST, Phase, Status
+from daflow.names import BLAMELESS, BY_OPERATOR, LAST, Phase, Status
 from daflow.records import Outcome, Task
 from daflow.runs.intervals import Intervals
 from daflow.runs.orders import NONE, Orders
@@ -63,6 +63,11 @@ def stopped(kind: str, reason: str, *, resumable: bool) -> Fact:
 def avoided(host: str, reason: str, time: float) -> Fact:
     """Return the fact that a node is put aside for this session; ``time`` in seconds since the epoch."""
     return {"fact": "avoided", "host": host, "reason": reason, "time": time}
+
+
+def _is_forgiven(outcome: Outcome, follows: bool) -> bool:  # noqa: FBT001 - what the fact says
+    """Say whether a new driver holds an end against its member no longer."""
+    return outcome.status is Status.LOST and not (follows and not outcome.figures.get(BLAMELESS))
 
 
 _ENDING: Final = frozenset({Phase.PREPARE, Phase.CONCLUDE})
@@ -164,19 +169,24 @@ class Progress:
         return self.attempts.get(stage, {}).get(index, int(self._done_at_once(stage, index)))
 
     def _open(self, fact: Fact) -> None:
-        """Give what was lost new chances, for a new driver may have better nodes; and what is asked for."""
+        """Give what was lost new chances, for a new driver may have better nodes; and what is asked for.
+
+        A driver that merely follows another one in a chain of jobs forgives only what no member is to blame
+        for: nobody has mended anything in between, and short jobs are no reason to lose it more often.
+        """
         fact["retry_failed"]  # every version wrote it: a fact without is not whole
         orders = Orders.from_json(fact)
         self.sessions += 1
         self.blocked, self.last_stop = "", None
         self.avoided, self.min_members = {}, orders.min_members
-        forgiven = orders.retry | {Status.LOST}
+        follows = bool(fact.get("follows"))
         for stage, by_index in self.failures.items():
             if stage in self.survivors:
                 continue
             for index, outcomes in by_index.items():
                 asked = index in orders.members
-                by_index[index] = [] if asked else [o for o in outcomes if o.status not in forgiven]
+                kept = (o for o in outcomes if o.status not in orders.retry and not _is_forgiven(o, follows))
+                by_index[index] = [] if asked else list(kept)
         for stage, dropped in self.dropped.items():
             back = dropped.keys() if Status.CANCELLED in orders.retry else dropped.keys() & orders.members
             for index in () if stage in self.survivors else tuple(back):

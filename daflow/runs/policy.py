@@ -39,7 +39,8 @@ class Policy:
     """What follows when something fails."""
 
     retries: Mapping[Status, int] = field(default_factory=lambda: RETRIES)
-    """End -> how many more attempts a task gets after the first that ended so, within a session."""
+    """End -> how many more attempts a task gets after the first that ended so, within a session (lost
+    ones: within a chain of them)."""
     min_members: int = 2
     """With fewer, the run stops."""
     stop_on: frozenset[Status] = frozenset()

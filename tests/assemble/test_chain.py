@@ -15,6 +15,7 @@ from daflow.records import Outcome, Task
 from daflow.runs import facts
 from daflow.runs.decide import Stop
 from daflow.runs.journal import Journal, read_journal
+from daflow.runs.orders import NONE, Orders
 
 FINISHED = Stop("finished", "all steps are done", resumable=False)
 TIME_OVER = Stop("walltime", "its time is over", resumable=True)
@@ -108,14 +109,17 @@ def run(tmp_path):
 
 
 SESSION = Session("job", "10", "slurm")
+driven = []
+"""After which job a driver went on, and what was asked of it."""
 
 
-def generation(run, monkeypatch, end, session=SESSION, n_new=1):
+def generation(run, monkeypatch, end, session=SESSION, n_new=1, orders=NONE):
     """Drive a generation that does some tasks and ends like this; return what it said."""
     said = []
 
-    def drive(run, watch, *, session):
+    def drive(run, watch, *, orders, session):
         assert session.patience > 0
+        driven.append((session.follows, orders))
         n_before = len(read_journal(run.journal))
         with Journal(run.journal) as journal:
             for number in range(n_new):
@@ -127,7 +131,7 @@ def generation(run, monkeypatch, end, session=SESSION, n_new=1):
 
     monkeypatch.setattr(chain, "drive", drive)
     try:
-        stop = chain.drive_generation(run, lambda *_: None, session, said.append)
+        stop = chain.drive_generation(run, lambda *_: None, session, said.append, orders)
     except BaseException as error:  # noqa: BLE001 - what a driver may end with
         stop = error
     return stop, said
@@ -175,6 +179,15 @@ def test_that_a_job_begun_anew_does_not_get_a_second_successor(run, queue, monke
     generation(run, monkeypatch, KeyboardInterrupt())
     generation(run, monkeypatch, TIME_OVER)
     assert queue.waiting == ["11"]
+
+
+def test_that_the_first_of_a_chain_does_what_is_asked_for_and_the_others_only_follow(run, queue, monkeypatch):
+    asked = Orders(drop=frozenset({3}))
+    driven.clear()
+    for job in ("10", "11", "11", "77"):
+        # 11 is begun anew, as by a queue whose node failed; 77 is submitted by somebody.
+        generation(run, monkeypatch, TIME_OVER, replace(SESSION, job=job), orders=asked)
+    assert driven == [("", asked), ("10", NONE), ("11", NONE), ("", asked)]
 
 
 def test_that_generations_that_bring_nothing_new_end_the_chain(run, queue, monkeypatch):

@@ -6,12 +6,15 @@ import pytest
 from daflow.assemble import chain, driver_jobs
 from daflow.assemble.driver_jobs import SYSTEMS, driver_job, script_of, submit
 from daflow.assemble.folder import RunFolder
+from daflow.cli.orders import orders_of
 from daflow.config.load import load_workflow, starter_text
 from daflow.errors import CombinationError, ConfigError, DataError, LeaseError
 from daflow.execution.job_states import JobState
+from daflow.names import Status
 from daflow.runs import facts
 from daflow.runs.journal import Journal
 from daflow.runs.lease import Lease
+from daflow.runs.orders import Orders
 
 
 @pytest.fixture
@@ -56,6 +59,14 @@ def test_that_a_driver_with_workers_of_its_own_asks_for_their_cores_and_memory(w
     assert "#SBATCH --time=02:00:00\n" in script
     assert "export DAFLOW_MARGIN=60\n" in script
     assert "--chain" not in script
+
+
+def test_that_what_is_asked_for_stands_in_the_script_as_the_command_line_reads_it(workflow, tmp_path):
+    orders = Orders(frozenset({Status.TIMED_OUT, Status.FAILED}), frozenset({17}), frozenset({2, 3}), 5)
+    script = script_of(tmp_path, replace(driver_job(workflow(QUEUED)), orders=orders))
+    words = script.rstrip().rpartition(f"drive {tmp_path} ")[2].split()
+    assert words == ["--retry", "failed,timed-out,17", "--drop", "2,3", "--min-members", "5"]
+    assert orders_of(words[1:2], words[3:4], int(words[5]), retry_failed=False) == orders
 
 
 @pytest.mark.parametrize("system", SYSTEMS)

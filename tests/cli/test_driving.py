@@ -91,6 +91,13 @@ def test_that_a_submitted_run_is_made_and_its_driver_s_script_is_beside_it(run, 
     assert queue.scripts[0].endswith(f"drive {run} --chain\n")
 
 
+def test_that_orders_that_cannot_be_had_are_told_before_anything_is_submitted(tmp_path, workflow, queue):
+    words = ("--system", "slurm", "--drop", "99999")
+    said = given("submit", workflow, "--run", tmp_path / "run", *words, code=2)
+    assert "no such members" in said.output
+    assert queue.scripts == []
+
+
 def test_that_submit_tells_machines_the_job(tmp_path, workflow, queue):
     said = given("submit", workflow, "--run", tmp_path / "run", "--system", "slurm", "--json").output
     assert json.loads(said) == {
@@ -108,6 +115,7 @@ def test_that_submit_tells_machines_the_job(tmp_path, workflow, queue):
         (("--system", "slurm", "--walltime", "soon"), "--walltime: not a time"),
         (("--system", "htcondor"), "cannot be submitted to htcondor"),
         (("--system", "slurm", "--set", "ensemble.size=1"), "ensemble.size"),
+        (("--system", "slurm", "--retry", "lots"), "--retry: there is no such end"),
     ],
 )
 def test_that_what_cannot_be_submitted_leaves_nothing_behind(tmp_path, workflow, queue, words, told):

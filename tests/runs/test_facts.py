@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daflow.errors import JournalError
-from daflow.names import BY_OPERATOR, Phase, Status
+from daflow.names import BLAMELESS, BY_OPERATOR, Phase, Status
 from daflow.records import Outcome, Task
 from daflow.runs import facts
 from daflow.runs.facts import Progress, fold
@@ -96,6 +96,18 @@ def test_that_a_new_session_forgives_what_was_lost_and_forgives_failures_only_wh
         ([facts.closed((Phase.FORECAST, 0), []), facts.opened({}, retry_failed=True)], kept),
     ):
         failures = fold([*ends, *opened]).failures[Phase.FORECAST, 0]
+        assert {index: len(outcomes) for index, outcomes in failures.items()} == expected
+
+
+def test_that_a_driver_that_follows_in_a_chain_forgives_losses_that_are_nobody_s_fault_and_no_others():
+    blameless = facts.ended(Outcome(Task(Phase.FORECAST, 0, 1, 0), Status.LOST, figures={BLAMELESS: 1.0}))
+    ends = [ended(0, Status.LOST), blameless]
+    for opened, expected in (
+        (facts.opened({"follows": "17"}), {0: 1, 1: 0}),
+        (facts.opened({"follows": "17"}, orders=Orders(retry=frozenset({Status.LOST}))), {0: 0, 1: 0}),
+        (facts.opened({}), {0: 0, 1: 0}),
+    ):
+        failures = fold([*ends, opened]).failures[Phase.FORECAST, 0]
         assert {index: len(outcomes) for index, outcomes in failures.items()} == expected
 
 
