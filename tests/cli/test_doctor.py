@@ -83,16 +83,23 @@ def test_that_what_cannot_be_used_is_named_with_its_cure(here, words, named):
     assert all(word in told for word in named), told
 
 
+def until_it_writes(folder, doctor):
+    for _ in range(1200):
+        with suppress(FileNotFoundError):  # a folder that was removed while it was looked into
+            if any(folder.glob(".daflow-doctor-*/*/*")) or doctor.poll() is not None:
+                return
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
 def test_that_an_interrupt_in_the_middle_leaves_nothing_behind(here, by):
-    doctor = start("doctor", "--disk", ".", "--bytes", "2GB", cwd=here)
-    for _ in range(600):
-        with suppress(FileNotFoundError):  # a folder that was removed while it was looked into
-            if any(here.glob(".daflow-doctor-*/*/*")) or doctor.poll() is not None:
-                break
-        time.sleep(0.05)
-    os.kill(doctor.pid, by)
-    told, _ = doctor.communicate(timeout=60)
+    with start("doctor", "--disk", ".", "--bytes", "2GB", cwd=here) as doctor:
+        try:
+            until_it_writes(here, doctor)
+            os.kill(doctor.pid, by)
+            told, _ = doctor.communicate(timeout=60)
+        finally:
+            doctor.kill()
     assert doctor.returncode == 130, told
     assert "nothing is left behind" in told
     assert list(here.iterdir()) == []

@@ -160,7 +160,7 @@ STARTED: list[subprocess.Popen[str]] = []
 
 def command(*words: object, **settings: Any) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own, to its end."""
-    given = {"capture_output": True, "text": True, "timeout": 300} | settings
+    given = {"capture_output": True, "text": True, "timeout": 500} | settings
     return subprocess.run([*COMMAND, *map(str, words)], check=False, **given)
 
 
@@ -187,7 +187,7 @@ def killed_at(told: dict[str, object], *words: object, times: int = 1) -> None:
     """Run the command line, which is killed with its workers once its journal has said this so many times."""
     asked = [sys.executable, "-c", DEADLY, json.dumps(told), str(times), *map(str, words)]
     ended = subprocess.run(
-        asked, start_new_session=True, capture_output=True, text=True, timeout=300, check=False
+        asked, start_new_session=True, capture_output=True, text=True, timeout=500, check=False
     )
     assert ended.returncode == -signal.SIGKILL, ended.stdout + ended.stderr
 

@@ -12,7 +12,7 @@ import pytest
 from daflow.execution.registry import registered
 from daflow.runs.journal import read_journal
 from tests.end_to_end.small_run import run_inline, start
-from tests.slurm.queue_runs import chunks, finished, until
+from tests.slurm.queue_runs import chunks, ended, finished, until
 from tests.slurm.start_slurm import PLACES, Slurm
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
@@ -110,14 +110,14 @@ def ends(folder: Path) -> list[str]:
 
 def test_that_arrays_of_parallel_members_outlive_a_driver_and_have_the_bits_of_a_local_run(slurm, place):
     workflow, run = made(place, jobs(), 2.0), place / "run"
-    with start("run", workflow, "--run", run) as driver:
+    with ended(start("run", workflow, "--run", run)) as driver:
         running = until(lambda: elements(slurm, run, "RUNNING"), driver)
         driver.send_signal(signal.SIGKILL)
         driver.wait()
     assert len(running) <= AT_ONCE
     # Without a driver the queue goes on: nobody is waited for, and nobody begins twice.
     left = elements(slurm, run, "RUNNING", "PENDING")
-    with start("resume", run) as driver:
+    with ended(start("resume", run)) as driver:
         # Of the second step: of the first, the new driver may not have taken an element up yet. The last in
         # the line: it cannot be done already.
         second = until(lambda: [entry.id for entry in registered(run) if "forecast-1-" in entry.what], driver)
@@ -135,7 +135,7 @@ def test_that_arrays_of_parallel_members_outlive_a_driver_and_have_the_bits_of_a
 
 def test_that_an_interrupted_driver_takes_its_jobs_along(slurm, place):
     workflow, run = made(place, jobs(), 30), place / "run"
-    with start("run", workflow, "--run", run) as driver:
+    with ended(start("run", workflow, "--run", run)) as driver:
         until(lambda: elements(slurm, run, "RUNNING"), driver)
         driver.send_signal(signal.SIGINT)
         driver.communicate(timeout=60)
@@ -149,7 +149,7 @@ def test_that_an_interrupted_driver_takes_its_jobs_along(slurm, place):
 def test_that_jobs_go_one_by_one_through_qsub(slurm, place):
     execution = jobs(system="torque", array="false", launcher="null", tasks=1)
     workflow, run = made(place, execution, 0.1), place / "run"
-    with start("run", workflow, "--run", run, "--set", "ensemble.size=2") as driver:
+    with ended(start("run", workflow, "--run", run, "--set", "ensemble.size=2")) as driver:
         finished(driver)
     assert ends(run) == ["ok"] * 4
     assert len([entry for entry in registered(run) if entry.system == "torque"]) == 4
