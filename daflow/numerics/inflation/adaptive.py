@@ -21,9 +21,9 @@ from numpy.typing import ArrayLike
 from daflow.errors import DataError
 from daflow.numerics.arrays.ensembles import ensemble_of, mean_of
 from daflow.numerics.arrays.linalg import anomalies_of, cholesky, forward_solve
-from daflow.numerics.arrays.validation import FloatArray, finite_array, positive_number
+from daflow.numerics.arrays.validation import finite_array, positive_number
 from daflow.numerics.obs_error.covariance import Covariance, as_covariance
-from daflow.numerics.observations.blocks import BlockedInnovations
+from daflow.numerics.observations.blocks import BlockedInnovations, innovations_of_arrays
 
 
 class InflationEstimate(NamedTuple):
@@ -56,10 +56,10 @@ def inflation_of_innovations(
     DataError
         Arrays that cannot be used, or predictions without any spread.
     """
-    covariance, ensemble, innovation = _read(predicted, observations, obs_error)
-    trace = _signal(covariance, ensemble)
-    factor = (float(innovation @ covariance.solve(innovation)) - covariance.n_obs) / trace
-    return _estimate(factor, trace, covariance.n_obs)
+    found = inflation_by_blocks(innovations_of_arrays(predicted, observations, as_covariance(obs_error)))
+    if found is None:
+        raise _without_spread()
+    return found
 
 
 def inflation_by_blocks(source: BlockedInnovations) -> InflationEstimate | None:
@@ -124,10 +124,14 @@ def inflation_of_increments(
     observations, obs_error
         As for `inflation_of_innovations`.
     """
-    covariance, ensemble, innovation = _read(predicted, observations, obs_error)
+    covariance = as_covariance(obs_error)
+    before = ensemble_of("predicted", predicted, covariance.n_obs)
+    innovation = finite_array("observations", observations, (covariance.n_obs,)) - mean_of(before)
     after = ensemble_of("posterior_predicted", posterior_predicted, covariance.n_obs)
-    trace = _signal(covariance, ensemble)
-    increment = mean_of(after) - mean_of(ensemble)
+    trace = float(np.square(covariance.whiten(anomalies_of(before))).sum()) / (len(before) - 1)
+    if trace == 0:
+        raise _without_spread()
+    increment = mean_of(after) - mean_of(before)
     return _estimate(float(increment @ covariance.solve(innovation)) / trace, trace, covariance.n_obs)
 
 
@@ -153,24 +157,12 @@ def combined_inflation(
     return InflationEstimate(before.factor + weight * (now.factor - before.factor), weight * new)
 
 
-def _read(
-    predicted: ArrayLike, observations: ArrayLike, obs_error: Covariance | ArrayLike
-) -> tuple[Covariance, FloatArray, FloatArray]:
-    covariance = as_covariance(obs_error)
-    ensemble = ensemble_of("predicted", predicted, covariance.n_obs)
-    observed = finite_array("observations", observations, (covariance.n_obs,))
-    return covariance, ensemble, observed - mean_of(ensemble)
-
-
-def _signal(covariance: Covariance, ensemble: FloatArray) -> float:
-    trace = float(np.square(covariance.whiten(anomalies_of(ensemble))).sum()) / (len(ensemble) - 1)
-    if trace == 0:
-        raise DataError(
-            "predictions without spread tell nothing of an inflation",
-            got="members that all predict the same",
-            do="leave the inflation as it was",
-        )
-    return trace
+def _without_spread() -> DataError:
+    return DataError(
+        "predictions without spread tell nothing of an inflation",
+        got="members that all predict the same",
+        do="leave the inflation as it was",
+    )
 
 
 def _estimate(factor: float, trace: float, n_obs: int) -> InflationEstimate:

@@ -1,7 +1,8 @@
 r"""Inflation with given numbers: ways to widen an ensemble that has become too sure of itself.
 
-Every function keeps the ensemble's mean. What a factor multiplies is in the name: a factor f on anomalies is
-one of f^2 on variances.
+Every function keeps the ensemble's mean, and returns a new ensemble; those of
+`daflow.numerics.inflation.in_place` change it where it lies. What a factor multiplies is in the name: a
+factor f on anomalies is one of f^2 on variances.
 
 ==================== ==========================================================================
 what                 does
@@ -26,6 +27,7 @@ from daflow.numerics.arrays.ensembles import ensemble_of
 from daflow.numerics.arrays.linalg import anomalies_of
 from daflow.numerics.arrays.validation import FloatArray, finite_array
 from daflow.numerics.filters.ensemble_transform import EnsembleTransform
+from daflow.numerics.inflation.in_place import deviations_of, mix_anomalies, relax_to_deviations, widen
 
 
 def inflate_anomalies(ensemble: ArrayLike, factor: ArrayLike) -> FloatArray:
@@ -45,9 +47,9 @@ def inflate_anomalies(ensemble: ArrayLike, factor: ArrayLike) -> FloatArray:
     DataError
         Fewer than two members, numbers that are not finite, a factor below 0.
     """
-    members = ensemble_of("ensemble", ensemble)
-    factors = _factors(factor, members.shape[1])
-    return members + (factors - 1.0) * anomalies_of(members)
+    members = ensemble_of("ensemble", ensemble).copy()
+    widen(members, _factors(factor, members.shape[1]))
+    return members
 
 
 def inflate_variance(ensemble: ArrayLike, factor: ArrayLike) -> FloatArray:
@@ -75,11 +77,8 @@ def relax_to_spread(prior: ArrayLike, posterior: ArrayLike, strength: float) -> 
     strength
         Alpha, 0 or more; above 1 the spread exceeds the prior's.
     """
-    before, after, alpha = _pair(prior, posterior, strength)
-    anomalies = anomalies_of(after)
-    wide, narrow = anomalies_of(before).std(axis=0), anomalies.std(axis=0)
-    ratio = np.divide(wide - narrow, narrow, out=np.zeros_like(narrow), where=narrow > 0)
-    relaxed: FloatArray = after + alpha * ratio * anomalies
+    before, relaxed, alpha = _pair(prior, posterior, strength)
+    relax_to_deviations(relaxed, deviations_of(before), alpha)
     return relaxed
 
 
@@ -94,8 +93,9 @@ def relax_to_anomalies(prior: ArrayLike, posterior: ArrayLike, strength: float) 
     prior, posterior, strength
         As for `relax_to_spread`.
     """
-    before, after, alpha = _pair(prior, posterior, strength)
-    return after + alpha * (anomalies_of(before) - anomalies_of(after))
+    before, relaxed, alpha = _pair(prior, posterior, strength)
+    mix_anomalies(relaxed, before, alpha)
+    return relaxed
 
 
 def relaxed_transform(transform: EnsembleTransform, strength: float) -> EnsembleTransform:
@@ -138,5 +138,6 @@ def _strength(strength: float) -> float:
 
 
 def _pair(prior: ArrayLike, posterior: ArrayLike, strength: float) -> tuple[FloatArray, FloatArray, float]:
+    """Return the prior, a copy of the posterior, and the strength."""
     before = ensemble_of("prior", prior)
-    return before, finite_array("posterior", posterior, before.shape), _strength(strength)
+    return before, finite_array("posterior", posterior, before.shape).copy(), _strength(strength)
