@@ -11,7 +11,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from daflow.report.style import LIGHT, Picture, canvas, drawing, to_svg
+from daflow.report.style import LIGHT, REFERENCE, Picture, canvas, drawing, to_svg
 from daflow.report.wording import number
 
 VARIABLES_DRAWN: Final = 4
@@ -160,7 +160,7 @@ def _draw(axes: Axes, panel: _Panel, rows: Sequence[AnalysisFigures]) -> None:
             label=f" {name}",
         )
     if panel.target is not None:
-        axes.axvline(panel.target, color=LIGHT["ink"], linewidth=0.9, linestyle=(0, (5, 3)))
+        axes.axvline(panel.target, **REFERENCE)
     axes.set_xlabel(panel.label)
     axes.set_yticks(range(len(rows)), [_label(row, with_step=several) for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from daflow.report.style import LIGHT, Picture, canvas, to_svg
+from daflow.report.style import LIGHT, REFERENCE, Picture, canvas, to_svg
 from daflow.report.wording import number
 
 VARIABLES_SHOWN: Final = 4
@@ -86,7 +86,7 @@ def _chi_square(cycles: Sequence[CycleScores]) -> Picture:
     figure, axes = canvas(4.2, 2.7)
     values = np.array([np.nan if each.chi_square is None else each.chi_square for each in cycles])
     _line(axes, values, LIGHT["posterior"], "-", "")
-    axes.axhline(1, color=LIGHT["ink"], linewidth=0.9, linestyle=(0, (5, 3)))
+    axes.axhline(1, **REFERENCE)
     _cycle_axis(axes, "chi-square a degree of freedom")
     alt = f"Chi-square of the innovations by cycle, {number(float(np.nanmean(values)))} in the mean."
     return Picture("Innovations", "", to_svg(figure, "cyclechi", alt))

@@ -63,21 +63,15 @@ def _against_truth(found: Sequence[StepScores], *, in_cycles: bool) -> Iterator[
     if not scored:
         return
     steps, every = [step for step, _ in scored], [scores for _, scores in scored]
-    named = _of_cycles(every) if in_cycles else _of_steps(steps, every)
+    named = {"all cycles": every} if in_cycles else _of_steps(steps, every)
     yield from skill.rank_panels(named)
     yield skill.spread_skill_panel(named)
     yield lines.scores(steps, every)
 
 
 def _of_steps(steps: Sequence[int], every: Sequence[Scores]) -> Mapping[str, Sequence[Scores]]:
-    first, last = every[0], every[-1]
-    if len(every) == 1:
-        return {"prior" if steps[0] == 0 else f"step {steps[0]}": [first]}
-    return {"prior" if steps[0] == 0 else f"step {steps[0]}": [first], "posterior": [last]}
-
-
-def _of_cycles(every: Sequence[Scores]) -> Mapping[str, Sequence[Scores]]:
-    return {"all cycles": every}
+    named: dict[str, Sequence[Scores]] = {"prior" if steps[0] == 0 else f"step {steps[0]}": every[:1]}
+    return named if len(every) == 1 else named | {"posterior": every[-1:]}
 
 
 def _away(told: Diagnostics) -> str:

@@ -12,11 +12,12 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from daflow.ports import FloatArray
 from daflow.report.contents import PhaseTiming, StepSpread
-from daflow.report.style import LIGHT, Picture, canvas, to_svg
+from daflow.report.style import LIGHT, REFERENCE, Picture, canvas, to_svg
 from daflow.report.wording import decimal, duration, number
 
 BARS_SHOWN: Final = 24
 VARIABLES_SHOWN: Final = 4
+LONGEST_NAME: Final = 28
 SHARES: Final = ("read", "model", "compute", "write")
 LINES: Final = ("posterior", "compute", "write", "truth")
 _LABELLED_STEPS: Final = 12
@@ -183,7 +184,7 @@ def _misfit_scale(axes: Axes, values: FloatArray) -> None:
         axes.set_yscale("log")
         axes.set_ylim(low / 1.5, high * 1.5)
         decimal_ticks(axes.yaxis, few=high / low > 300)
-    axes.axhline(1, color=LIGHT["ink"], linewidth=0.9, linestyle=(0, (5, 3)))
+    axes.axhline(1, **REFERENCE)
 
 
 def decimal_ticks(axis: Axis, *, few: bool) -> None:
@@ -193,7 +194,7 @@ def decimal_ticks(axis: Axis, *, few: bool) -> None:
     axis.set_major_formatter(FuncFormatter(decimal))
 
 
-def legend_word(name: str, longest: int = 28) -> str:
+def legend_word(name: str) -> str:
     """Return a name as a legend may show it."""
-    shown = name if len(name) <= longest else name[: longest - 1] + "…"
+    shown = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
     return f" {shown}"  # matplotlib leaves out what begins with an underscore

@@ -13,7 +13,7 @@ from daflow.numerics.diagnostics.scores import Scores
 from daflow.ports import FloatArray
 from daflow.report.figures import LINES, VARIABLES_SHOWN, decimal_ticks, legend_word
 from daflow.report.steps import StepFigures, StepUpdate
-from daflow.report.style import LIGHT, Picture, canvas, to_svg
+from daflow.report.style import LIGHT, REFERENCE, Picture, canvas, to_svg
 from daflow.report.wording import number
 
 MARKED: Final = 40
@@ -32,7 +32,7 @@ def chi_square(figures: Sequence[StepFigures]) -> Picture | None:
     figure, axes = canvas(4.2, 2.5)
     _line(axes, steps, values, "posterior")
     _from_zero_or_logarithmic(axes, np.append(values, 1.0))
-    axes.axhline(1, color=LIGHT["ink"], linewidth=0.9, linestyle=(0, (5, 3)))
+    axes.axhline(1, **REFERENCE)
     _step_axis(axes, steps)
     alt = f"Chi-square of the innovations. {_told(steps, values)}."
     return Picture("Chi-square of the innovations", "", to_svg(figure, "chi", alt))
@@ -50,7 +50,7 @@ def signal(figures: Sequence[StepFigures], n_members: int) -> Picture | None:
         _line(axes, others, ranks, "compute", "effective rank of the predictions")
     top = max(float(np.max(values)), float(np.max(ranks, initial=0)))
     if n_members - 1 <= 4 * top:
-        axes.axhline(n_members - 1, color=LIGHT["ink"], linewidth=0.9, linestyle=(0, (5, 3)))
+        axes.axhline(n_members - 1, **REFERENCE)
         top = max(top, n_members - 1)
     axes.set_ylim(0, 1.12 * top or 1)
     _legend(axes)
@@ -118,7 +118,7 @@ def error_ratios(ratios: Mapping[str, float]) -> Picture | None:
     rows = np.arange(len(names))
     axes.hlines(rows, 1, values, color=LIGHT["posterior"], linewidth=1.4)
     axes.plot(values, rows, "o", color=LIGHT["posterior"], markersize=5)
-    axes.axvline(1, color=LIGHT["ink"], linewidth=0.9, linestyle=(0, (5, 3)))
+    axes.axvline(1, **REFERENCE)
     axes.set_yticks(rows, [legend_word(name).strip() for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlim(0, 1.15 * max(float(values.max()), 1.0))

@@ -12,7 +12,7 @@ from daflow.numerics.diagnostics.rank_histogram import divergence_from_uniform
 from daflow.numerics.diagnostics.scores import ADDED, Scores
 from daflow.ports import FloatArray
 from daflow.report.figures import decimal_ticks
-from daflow.report.style import LIGHT, Picture, canvas, to_svg
+from daflow.report.style import LIGHT, REFERENCE, Picture, canvas, to_svg
 from daflow.report.wording import count, number
 
 BARS: Final = 12
@@ -65,7 +65,7 @@ def _histogram(name: str, counts: FloatArray, ratio: FloatArray, shares: FloatAr
     axes.stairs(
         1 + chance, edges, baseline=np.maximum(1 - chance, 0), fill=True, color=LIGHT["muted"], alpha=0.18
     )
-    axes.axhline(1, color=LIGHT["ink"], linewidth=0.9, linestyle=(0, (5, 3)))
+    axes.axhline(1, **REFERENCE)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, top)
     axes.set_xticks([0, 1], ["lowest", "highest"])
@@ -128,7 +128,7 @@ def _root_mean_square(scores: Sequence[Scores]) -> tuple[float, float]:
 
 def _equal_axes(axes: Axes, low: float, high: float) -> None:
     ends = (low / 1.3, high * 1.3)
-    axes.plot(ends, ends, color=LIGHT["ink"], linewidth=0.9, linestyle=(0, (5, 3)))
+    axes.plot(ends, ends, **REFERENCE)
     if high > 5 * low:
         axes.set_xscale("log")
         axes.set_yscale("log")

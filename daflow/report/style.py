@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import StringIO
@@ -63,6 +63,12 @@ _SETTINGS: Final[dict[Any, Any]] = {
     "savefig.facecolor": "none",
     "svg.fonttype": "none",  # text stays text: small, selectable, in the page's own font
 }
+REFERENCE: Final[Mapping[str, Any]] = {
+    "color": LIGHT["ink"],
+    "linewidth": 0.9,
+    "linestyle": (0, (5, 3)),
+}
+"""How a line is drawn that marks where one wants to be."""
 _NO_METADATA: Final = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 _FONT: Final = "'DejaVu Sans', sans-serif"
 _IMAGE_DPI: Final = 200
