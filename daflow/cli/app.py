@@ -16,7 +16,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 import daflow
-from daflow.cli import check, diagnose, doctor, driving, keys, plan, submitting, what_if
+from daflow.cli import check, diagnose, doctor, driving, keys, panels, plan, submitting, what_if
 from daflow.cli.orders import Drop, MinMembers, Retry, RetryFailed, orders_of
 from daflow.errors import DaflowError, DataError, InputError
 from daflow.runs.orders import NONE, Orders
@@ -98,7 +98,7 @@ Overrides = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 
-@app.command()
+@app.command(rich_help_panel=panels.BEFORE)
 def init(
     file: Annotated[Path, typer.Argument(help="Where to put it.")] = Path("workflow.yaml"),
 ) -> None:
@@ -119,7 +119,7 @@ check.register(app)
 plan.register(app)
 
 
-@app.command()
+@app.command(rich_help_panel=panels.DRIVING)
 def run(
     ctx: typer.Context,
     file: File,
@@ -143,7 +143,7 @@ def run(
         _drive(made)
 
 
-@app.command()
+@app.command(rich_help_panel=panels.DRIVING)
 def resume(
     ctx: typer.Context,
     folder: Folder,
@@ -170,7 +170,7 @@ def resume(
         _drive(made, orders)
 
 
-@app.command()
+@app.command(rich_help_panel=panels.LOOKING)
 def status(folder: Folder, *, as_json: Json = False) -> None:
     """Say how a run stands: what is done, who failed and why."""
     from daflow.cli.tables import status_tables
@@ -185,7 +185,7 @@ def status(folder: Folder, *, as_json: Json = False) -> None:
             driving.tell_who_comes(folder)
 
 
-@app.command()
+@app.command(rich_help_panel=panels.LOOKING)
 def report(
     folder: Folder,
     output: Annotated[
@@ -196,7 +196,7 @@ def report(
     typer.echo(daflow.open_run(folder).report(output))
 
 
-@app.command()
+@app.command(rich_help_panel=panels.LOOKING)
 def logs(
     folder: Folder,
     member: Annotated[int, typer.Option(help="The member's number; -1 is the truth of a twin experiment.")],
@@ -222,13 +222,15 @@ def logs(
             do="only models that write logs, and attempts that failed, leave some; see `daflow status`",
         )
     for path in found:
-        typer.secho(f"==> {path}", bold=True)
-        typer.echo(path.read_text(errors="replace"))
+        text = path.read_text(encoding="utf-8", errors="replace")
+        typer.secho(f"==> {path}" + ("" if text else "  (empty)"), bold=True)
+        if text:
+            typer.echo(text)
 
 
-app.command(help=keys.HELP)(keys.schema)
-app.command(help=diagnose.HELP)(diagnose.diagnose)
-app.command(help=doctor.HELP)(doctor.doctor)
+app.command(help=keys.HELP, rich_help_panel=panels.BEFORE)(keys.schema)
+app.command(help=diagnose.HELP, rich_help_panel=panels.LOOKING)(diagnose.diagnose)
+app.command(help=doctor.HELP, rich_help_panel=panels.BEFORE)(doctor.doctor)
 what_if.register(app)
 driving.register(app)
 submitting.register(app)

@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from daflow.cli.panels import BEFORE
+
 if TYPE_CHECKING:
     from daflow.config.schema import Workflow
 
@@ -149,4 +151,4 @@ def trial_table(trial: Mapping[str, Any]) -> Table:
 
 def register(app: typer.Typer) -> None:
     """Add the command to the command line."""
-    app.command(help=HELP)(check)
+    app.command(help=HELP, rich_help_panel=BEFORE)(check)

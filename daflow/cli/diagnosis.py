@@ -28,10 +28,13 @@ COLUMNS: Final[Mapping[str, tuple[str, str]]] = {
 }
 """What is told of a step -> heading, and what it should be near."""
 LEGEND: Final = (
-    "misfit, error, spread, CRPS: in units of the observations' errors. chi²: below 1 where data were used "
-    "before. DFS: degrees of freedom for signal. rank: directions of the predictions. moved: the mean, in "
-    "prior standard deviations; left: of the spread; both of the variable with the most and the least. KL: "
-    "divergence of the rank histogram from a flat one, 0.5 added to each count."
+    "misfit: in units of the observations' errors. chi²: below 1 where data were used before. DFS: degrees "
+    "of freedom for signal. rank: directions of the predictions. moved: the mean, in prior standard "
+    "deviations; left: of the spread; both of the variable with the most and the least."
+)
+OF_TWINS: Final = (
+    " error, spread, CRPS: against the truth, in the same units. KL: divergence of the rank histogram from "
+    "a flat one, 0.5 added to each count."
 )
 
 
@@ -56,7 +59,7 @@ def diagnosis_told(found: xr.Dataset) -> Iterator[Table | Text]:
         yield Text("no forecast and no update is complete yet: there is nothing to diagnose")
         return
     yield _by_step(found)
-    yield Text(LEGEND, style="dim")
+    yield Text(LEGEND + (OF_TWINS if "rmse" in found else ""), style="dim")
     if "spread_before" in found:
         yield _by_variable(found)
     if "group_misfit" in found:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from rich.console import Console
 
+from daflow.cli.panels import DRIVING
 from daflow.errors import PoolError
 
 if TYPE_CHECKING:
@@ -192,5 +193,5 @@ def stop(
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    app.command(help=ATTACH)(attach)
-    app.command(help=STOP)(stop)
+    app.command(help=ATTACH, rich_help_panel=DRIVING)(attach)
+    app.command(help=STOP, rich_help_panel=DRIVING)(stop)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from daflow.cli.panels import BEFORE
 from daflow.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def plan(  # noqa: PLR0917 - one option a parameter
 
 def register(app: typer.Typer) -> None:
     """Add the command to the command line."""
-    app.command(help=HELP)(plan)
+    app.command(help=HELP, rich_help_panel=BEFORE)(plan)
 
 
 def _tables(found: RunEstimate) -> Iterator[Table | Text]:

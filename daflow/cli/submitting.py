@@ -14,6 +14,7 @@ from rich.console import Console
 from daflow.cli import driving
 from daflow.cli.check import Profile
 from daflow.cli.orders import Drop, MinMembers, Retry, orders_of
+from daflow.cli.panels import DRIVING
 from daflow.errors import ConfigError
 
 SUBMIT: Final = (
@@ -157,5 +158,5 @@ def _interrupt(signum: int, frame: object) -> NoReturn:  # noqa: ARG001 - a sign
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    app.command(help=SUBMIT)(submit)
+    app.command(help=SUBMIT, rich_help_panel=DRIVING)(submit)
     app.command(hidden=True)(drive)

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from daflow.cli.panels import BRANCHING
 from daflow.errors import DataError
 
 if TYPE_CHECKING:
@@ -213,6 +214,6 @@ def _leaving_in_order() -> Iterator[None]:
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    app.command(help=ANALYSE)(analyse)
-    app.command(help=COMPARE)(compare)
-    app.command("go-on", help=GO_ON)(go_on)
+    app.command(help=ANALYSE, rich_help_panel=BRANCHING)(analyse)
+    app.command(help=COMPARE, rich_help_panel=BRANCHING)(compare)
+    app.command("go-on", help=GO_ON, rich_help_panel=BRANCHING)(go_on)
