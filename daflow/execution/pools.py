@@ -20,6 +20,7 @@ from distributed.scheduler import KilledWorker
 from daflow.errors import DaflowError, PoolError
 from daflow.execution.crews import Crew
 from daflow.execution.deaths import Death, Deaths
+from daflow.execution.forgetful import forget_spans
 from daflow.execution.inline_pool import InlinePool
 from daflow.execution.lifetimes import Life
 from daflow.execution.refusals import Refusals
@@ -97,6 +98,7 @@ class DaskPool:
         self._number = 0
         self._topic = f"daflow-{uuid.uuid4().hex}"
         self._told: dict[int, Answer] = {}
+        forget_spans(self._client)
         self._client.subscribe_topic(self._topic, self._hear)
 
     @property

@@ -1,8 +1,11 @@
+import gc
 import sys
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from distributed.scheduler import TaskGroup
 
 from daflow.config.execution import LocalExecution
 from daflow.errors import PoolError
@@ -10,8 +13,8 @@ from daflow.execution import pools
 from daflow.execution.clusters import connect
 from daflow.execution.crews import Unattended
 from daflow.execution.pools import DaskPool, InlinePool, Unwatched
-from daflow.names import Status
-from daflow.records import Outcome
+from daflow.names import Phase, Status
+from daflow.records import Outcome, Task
 from tests.contracts.pool_contract import MANY, VICTIM, PoolContract, Unreadable, deadly_work, end, home, work
 
 ROOT = Path(__file__).parents[2]
@@ -146,3 +149,22 @@ def test_that_a_pool_that_stays_without_workers_is_an_error(client, monkeypatch)
         monkeypatch.setattr(client, "nthreads", dict)
         with pytest.raises(PoolError, match="no workers"):
             _ = pool.slots
+
+
+def kept():
+    """Return how many tasks, and how many records of tasks sent together, there are in this process."""
+    gc.collect()
+    found = Counter(type(each) for each in gc.get_objects())
+    return found[Task], found[TaskGroup]
+
+
+def test_that_neither_pool_nor_scheduler_keeps_what_is_home(client):
+    with dask_pool(client, work) as pool:
+        for first in range(0, 200, 5):
+            for index in range(first, first + 5):
+                pool.submit([Task(Phase.FORECAST, 0, index, 0)])
+            assert len(home(pool, 5)) == 5
+        tasks, groups = kept()
+    # The last ten messages to each worker and to the scheduler, and what the modules of tests have.
+    assert tasks < 120
+    assert groups < 10
