@@ -1,3 +1,5 @@
+import gc
+import tracemalloc
 from contextlib import nullcontext
 
 import numpy as np
@@ -341,3 +343,42 @@ def test_that_a_run_taken_up_looks_at_no_receipt_that_its_journal_knows(run, mon
         fact for fact in seen if fact["fact"] == "ended" and (fact["phase"], fact["step"]) == ("update", 0)
     ]
     assert len(ends) == 1
+
+
+class Nothing:
+    """A store of a run whose members and slices have no numbers."""
+
+    def receipts_of(self, phase, step, known):
+        return iter(())
+
+    def write_survivors(self, step, survivors):
+        pass
+
+    def create_step(self, step):
+        pass
+
+
+@pytest.mark.parametrize("fails", [(), (40, 90)])
+def test_that_a_driver_keeps_nothing_of_a_member_for_the_steps_that_are_gone(tmp_path, fails):
+    n, steps, settled, sizes = 300, 22, (5, 20), {}
+
+    def work(tasks):
+        bad = {task for task in tasks if task.phase is Phase.FORECAST and task.index in fails}
+        return [Outcome(task, Status.FAILED if task in bad else Status.OK) for task in tasks]
+
+    def watch(fact, progress):
+        if fact["fact"] == "closed" and fact["phase"] is Phase.UPDATE and fact["step"] in settled:
+            gc.collect()
+            sizes[fact["step"]] = tracemalloc.get_traced_memory()[0]
+
+    whole = Plan(tuple(range(n)), steps, n_slices=n, twin=False, keys={})
+    workers = lambda: nullcontext(InlinePool(work, slots=4))  # noqa: E731 - they are there already
+    tracemalloc.start(1)
+    try:
+        with Journal(tmp_path / "journal.jsonl") as journal:
+            stop = Driver(whole, Policy(), Nothing(), workers, journal, Progress(), watch, 50).run()
+    finally:
+        tracemalloc.stop()
+    assert stop.kind == "finished"
+    kept = (sizes[20] - sizes[5]) / 15
+    assert kept < 2_300, f"{kept} bytes a step; a number for each of {n} members takes {8 * n}"
