@@ -20,7 +20,6 @@ from daflow.numerics.inflation.in_place import (
     relax_to_deviations,
     widen,
 )
-from daflow.numerics.observations.blocks import BlockedInnovations
 from daflow.ports import Arrays, BlockReader, FloatArray, Prepared, SliceInput, SlicePoints, StepInput
 
 ADAPTIVE: Final = "inflation_adaptive"
@@ -87,8 +86,7 @@ class AdaptivePrior:
         """Return the factor and its variance; figures: factor, its standard deviation, this step's own."""
         known = given.before.get(ADAPTIVE)
         estimate = self.initial if known is None else InflationEstimate(float(known[0]), float(known[1]))
-        now = self.observed(given.step)
-        source = BlockedInnovations(len(given.members), now.error, given.predicted, now.values)
+        source = self.observed(given.step).innovations(given)
         seen = inflation_by_blocks(source)
         figures = {}
         if seen is not None:

@@ -20,7 +20,7 @@ from daflow.numerics.arrays.validation import FloatArray, finite_array
 from daflow.numerics.diagnostics.information import effective_rank
 from daflow.numerics.inversion.innovation import still_finite
 from daflow.numerics.obs_error.covariance import Covariance, LowRankPlusDiagonalCovariance
-from daflow.numerics.observations.blocks import BlockedObservations, Perturb, Reader
+from daflow.numerics.observations.blocks import BlockedPredictions, Reader
 
 HIDDEN: Final = 1e-4
 """A figure of which rounding may be more than this share is not told."""
@@ -68,7 +68,7 @@ def innovation_figures(
         Numbers that are not finite, of the wrong shape, or that overflow in units of the errors.
     """
     observed = finite_array("values", values, (obs_error.n_obs,))
-    source = BlockedObservations(n_members, obs_error, predicted, _nobody)
+    source = BlockedPredictions(n_members, obs_error, predicted)
     rows_of = _rows_by_triangle if source.n_patterns else _rows_of_few
     with np.errstate(over="ignore", invalid="ignore"):
         if obs_error.n_obs < n_members:
@@ -77,12 +77,7 @@ def innovation_figures(
     return _of_products(still_finite(products), n_members, obs_error.n_obs)
 
 
-def _nobody() -> Perturb:
-    """Perturb nothing: predictions are read alone."""
-    return lambda where, part: np.empty((0, part.n_obs))  # noqa: ARG005 - a Perturb's arguments
-
-
-def _by_sums(source: BlockedObservations, observed: FloatArray) -> FloatArray:
+def _by_sums(source: BlockedPredictions, observed: FloatArray) -> FloatArray:
     """Return products (n_members + 1, n_members + 1) of anomalies and innovation with each other."""
     products = np.zeros((source.n_members + 1,) * 2)
     for where, part, predicted in source.predictions():
@@ -91,13 +86,13 @@ def _by_sums(source: BlockedObservations, observed: FloatArray) -> FloatArray:
     return products
 
 
-def _by_triangle(source: BlockedObservations, observed: FloatArray) -> FloatArray:
+def _by_triangle(source: BlockedPredictions, observed: FloatArray) -> FloatArray:
     """Return the same where blocks share errors."""
     rows = _rows_by_triangle(source, observed)
     return np.asarray(rows @ rows.T)
 
 
-def _rows_by_triangle(source: BlockedObservations, observed: FloatArray) -> FloatArray:
+def _rows_by_triangle(source: BlockedPredictions, observed: FloatArray) -> FloatArray:
     """Return anomalies and innovation in units of the errors, rotated into few observations."""
     n, patterns = source.n_members + 1, source.obs_error.patterns
     triangle = np.empty((0, n + source.n_patterns))
@@ -108,7 +103,7 @@ def _rows_by_triangle(source: BlockedObservations, observed: FloatArray) -> Floa
     return LowRankPlusDiagonalCovariance(few[n:].T, np.ones(few.shape[1])).whiten(few[:n])
 
 
-def _rows_of_few(source: BlockedObservations, observed: FloatArray) -> FloatArray:
+def _rows_of_few(source: BlockedPredictions, observed: FloatArray) -> FloatArray:
     """Return anomalies and innovation in units of the errors (n_members + 1, n_obs)."""
     read = source.predictions()
     return np.hstack([part.whiten(_rows(some, observed[where])) for where, part, some in read])

@@ -55,8 +55,8 @@ class ObservationBlock(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BlockedObservations:
-    """What an update is made of, ready to be read by blocks, as often as needed.
+class BlockedPredictions:
+    """What the members predict, ready to be read by blocks, as often as needed.
 
     Parameters
     ----------
@@ -66,14 +66,11 @@ class BlockedObservations:
         R.
     predicted
         Reads predicted observations.
-    perturbed
-        Begins to perturb observations, at the first one.
     """
 
     n_members: int
     obs_error: Covariance
     predicted: Reader
-    perturbed: Callable[[], Perturb]
 
     @property
     def n_obs(self) -> int:
@@ -85,14 +82,38 @@ class BlockedObservations:
         """How many error patterns the blocks share."""
         return int(self.obs_error.patterns.shape[1])
 
-    def blocks(self) -> Iterator[ObservationBlock]:
-        """Yield the observations in their order.
+    def predictions(self) -> Iterator[tuple[slice, ErrorPart, FloatArray]]:
+        """Yield the predicted observations, part by part.
 
         Raises
         ------
         daflow.errors.DataError
             A prediction is not finite; the message says of which observations.
         """
+        # Blocks of a few times as many observations as members: products and factorizations are efficient.
+        size = max(BLOCK_NUMBERS // self.n_members, 4 * self.n_members)
+        for window in _windows(self.obs_error.parts(size), max(size, WINDOW_NUMBERS // self.n_members)):
+            start, stop = window[0][0].start, window[-1][0].stop
+            name = f"predicted (observations {start} to {stop})"
+            predicted = finite_array(name, self.predicted(start, stop), (self.n_members, stop - start))
+            for where, part in window:
+                yield where, part, predicted[:, where.start - start : where.stop - start]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BlockedObservations(BlockedPredictions):
+    """What an update is made of: predictions, and observations as each member is to see them.
+
+    Parameters
+    ----------
+    perturbed
+        Begins to perturb observations, at the first one. The others are those of `BlockedPredictions`.
+    """
+
+    perturbed: Callable[[], Perturb]
+
+    def blocks(self) -> Iterator[ObservationBlock]:
+        """Yield the observations in their order."""
         return (block for _, block in self.placed_blocks())
 
     def placed_blocks(self) -> Iterator[tuple[slice, ObservationBlock]]:
@@ -100,10 +121,6 @@ class BlockedObservations:
         perturbed, patterns = self.perturbed(), self.obs_error.patterns
         for where, part, predicted in self.predictions():
             yield where, ObservationBlock(predicted, perturbed(where, part), part, patterns[where])
-
-    def predictions(self) -> Iterator[tuple[slice, ErrorPart, FloatArray]]:
-        """Yield the predicted observations alone, part by part."""
-        return _read_parts(self.n_members, self.obs_error, self.predicted)
 
     def whole(self) -> tuple[FloatArray, FloatArray]:
         """Return all predicted and all perturbed observations (n_members, n_obs)."""
@@ -126,39 +143,16 @@ def blocks_of_arrays(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BlockedInnovations:
-    """What a deterministic analysis is made of, ready to be read by blocks, as often as needed.
+class BlockedInnovations(BlockedPredictions):
+    """What a deterministic analysis is made of: predictions, and what was observed.
 
     Parameters
     ----------
-    n_members
-        How many members.
-    obs_error
-        R.
-    predicted
-        Reads predicted observations.
     values : (n_obs,)
-        What was observed.
+        What was observed. The others are those of `BlockedPredictions`.
     """
 
-    n_members: int
-    obs_error: Covariance
-    predicted: Reader
     values: FloatArray
-
-    @property
-    def n_obs(self) -> int:
-        """How many observations."""
-        return self.obs_error.n_obs
-
-    @property
-    def n_patterns(self) -> int:
-        """How many patterns of errors are shared."""
-        return int(self.obs_error.patterns.shape[1])
-
-    def predictions(self) -> Iterator[tuple[slice, ErrorPart, FloatArray]]:
-        """Yield the predicted observations alone, part by part."""
-        return _read_parts(self.n_members, self.obs_error, self.predicted)
 
     def whitened(self) -> Iterator[tuple[slice, FloatArray]]:
         """Yield rows (n_members + k + 1, n) in units of each part's own errors, and which they are.
@@ -212,19 +206,6 @@ def innovations_of_arrays(
 def _departures(error: ErrorPart, predicted: FloatArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:
     rows = error.whiten(np.vstack([predicted, values]) - predicted[0])
     return rows[:-1], rows[-1]
-
-
-def _read_parts(
-    n_members: int, obs_error: Covariance, reader: Reader
-) -> Iterator[tuple[slice, ErrorPart, FloatArray]]:
-    # Blocks of a few times as many observations as members: products and factorizations are efficient.
-    size = max(BLOCK_NUMBERS // n_members, 4 * n_members)
-    for window in _windows(obs_error.parts(size), max(size, WINDOW_NUMBERS // n_members)):
-        start, stop = window[0][0].start, window[-1][0].stop
-        name = f"predicted (observations {start} to {stop})"
-        predicted = finite_array(name, reader(start, stop), (n_members, stop - start))
-        for where, part in window:
-            yield where, part, predicted[:, where.start - start : where.stop - start]
 
 
 def _windows(parts: Iterable[Part], size: int) -> Iterator[list[Part]]:
