@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from daflow.config.grids import Count
-from daflow.config.priors import GaussianFieldPrior, NormalPrior, PriorSettings, out_of_order
+from daflow.config.priors import GaussianFieldPrior, NormalPrior, PriorSettings, of_triangle, out_of_order
 from daflow.config.section import Name, Problem, Section
 from daflow.numerics.priors.facies import SUM_TOLERANCE
 
@@ -49,10 +49,8 @@ class TriangularTransform(Section):
     mode: float = Field(description="The likeliest value, in the variable's unit.")
     upper: float = Field(description="The upper bound, in the variable's unit.")
 
-    def _problems(self) -> Iterator[Problem]:
-        yield from out_of_order(lower=self.lower, upper=self.upper)
-        if self.lower < self.upper and not self.lower <= self.mode <= self.upper:
-            yield Problem("mode", "lies outside the bounds", self.mode, f"{self.lower} to {self.upper}")
+    def _problems(self) -> Iterable[Problem]:
+        return of_triangle(self.lower, self.mode, self.upper)
 
 
 class NormalScoreTransform(Section):

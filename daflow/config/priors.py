@@ -27,6 +27,13 @@ def out_of_order(**bounds: float | None) -> Iterator[Problem]:
             yield Problem(key, f"must be above {low_key}", high, f"above {low}")
 
 
+def of_triangle(lower: float, mode: float, upper: float) -> Iterator[Problem]:
+    """Yield what is wrong with the corners of a triangular distribution."""
+    yield from out_of_order(lower=lower, upper=upper)
+    if lower < upper and not lower <= mode <= upper:
+        yield Problem("mode", "lies outside the bounds", mode, f"{lower} to {upper}")
+
+
 class NormalPrior(Section):
     """A normal distribution, independent from number to number."""
 
@@ -111,10 +118,8 @@ class TriangularPrior(Section):
         """The smallest and the largest value that can be drawn."""
         return self.lower, self.upper
 
-    def _problems(self) -> Iterator[Problem]:
-        yield from out_of_order(lower=self.lower, upper=self.upper)
-        if self.lower < self.upper and not self.lower <= self.mode <= self.upper:
-            yield Problem("mode", "lies outside the bounds", self.mode, f"{self.lower} to {self.upper}")
+    def _problems(self) -> Iterable[Problem]:
+        return of_triangle(self.lower, self.mode, self.upper)
 
 
 class ConstantPrior(Section):
