@@ -38,7 +38,7 @@ def jobs_of(folder) -> list[str]:
 
 def test_that_jobs_shorter_than_the_run_are_followed_by_others_and_nothing_is_done_twice(slurm, place):
     """The first two workers have little time, of which starting takes what it takes; others have enough."""
-    life = f"if mkdir {place}/a || mkdir {place}/b; then LIFE=18; else LIFE=600; fi"
+    life = f"if mkdir {place}/a || mkdir {place}/b; then LIFE=24; else LIFE=600; fi"
     end = "export DAFLOW_JOB_END=`expr $DAFLOW_JOB_START + 597 + $LIFE`"
     # A margin of 596 s of 600 s leaves a second for the ends to lie apart.
     said = on_slurm(walltime="'00:10:00'", margin=596, prologue=f"['{life}', '{end}']")
