@@ -109,3 +109,23 @@ def test_that_numbers_and_notes_come_back_and_are_nothing_where_there_are_none(t
     write_observations(tmp_path / "none", observed(3))
     found = read_observations(tmp_path / "none")
     assert (found.numbers, found.notes) == (None, ())
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        np.array([True, False]),
+        np.array([3, -1]),
+        np.array([0.5, np.nan], dtype="f4"),
+        np.array(["ö", ""]),
+        np.array(["2020-02-29", "1999-12-31"], dtype="datetime64[ns]"),
+    ],
+    ids=lambda column: column.dtype.kind,
+)
+def test_that_a_column_comes_back_as_xarray_reads_it(tmp_path, column):
+    write_observations(tmp_path, observed(2, own=column))
+    found = read_observations(tmp_path).table["own"]
+    with xr.open_zarr(tmp_path / "observations", consolidated=False, chunks=None) as dataset:
+        seen = dataset["own"].values
+    assert found.dtype.kind == column.dtype.kind
+    assert np.array_equal(found, seen.astype(found.dtype), equal_nan=found.dtype.kind == "f")
