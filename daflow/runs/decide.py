@@ -151,7 +151,7 @@ class Stop:
         if self.resumable:
             do = f"mend the cause, then `daflow resume {where}`"
             if self.kind in OF_MEMBERS:
-                do += " (--retry failed, or a number, tries members again; --min-members goes on with fewer)"
+                do += " (--retry-failed or --retry 17: members again; --min-members: on with fewer)"
         raise errors.get(self.kind, RunError)(f"the run in {where} stopped: {self.reason}", do=do)
 
 

@@ -238,7 +238,7 @@ def test_that_the_policy_stops_the_run_which_goes_on_when_the_cause_is_mended(
     folder = place / "run"
     ended = command("run", workflow, "--run", folder)
     assert ended.returncode == 1
-    for word in (*words, "no licence left", "daflow resume", "--retry failed"):
+    for word in (*words, "no licence left", "daflow resume", "--retry-failed"):
         assert word in ended.stderr
     assert "Traceback" not in ended.stderr
     status = json.loads(told("status", folder, "--json"))
