@@ -52,7 +52,7 @@ def observed(times, error=None, **columns):
 TIMES = st.lists(st.integers(1, 40), min_size=1, max_size=12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(TIMES, st.one_of(st.none(), st.integers(1, 50)), st.integers(-9, 0))
 def test_that_each_observation_is_in_the_one_cycle_that_its_time_is_in(tenths, window, start):
     workflow = cycling(start=start / 10, **({} if window is None else {"window": window / 10}))

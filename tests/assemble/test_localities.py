@@ -129,7 +129,7 @@ def updated(flow, cuts, step=0):
 
 
 @pytest.mark.parametrize("case", CASES)
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(
     cuts=st.lists(st.integers(0, N_STATE), max_size=3).map(sorted),
     name=st.sampled_from([name for name in METHODS if name not in ("es_mda", "letkf")]),

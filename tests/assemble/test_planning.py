@@ -62,7 +62,7 @@ def test_that_long_forecasts_go_in_waves(workflow):
     assert found.worker_limit == 4e9
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(1, 64), st.integers(1, 64), st.floats(0.001, 1e4))
 def test_that_more_slots_never_take_longer(workflow, few, more, seconds):
     low, high = sorted((few, more))

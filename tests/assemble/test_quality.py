@@ -196,7 +196,7 @@ def test_that_a_smoother_without_observations_says_which_settings_left_them_out(
     assert "observations.background_check" in str(raised.value)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(
     st.lists(st.integers(0, N_STATE), max_size=4).map(sorted), st.sampled_from([{"kind": "none"}, DISTANCE])
 )

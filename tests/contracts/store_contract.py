@@ -25,7 +25,7 @@ CYCLES = (Cycle(0.0, 1.0, 0, 2), Cycle(1.0, 3.0, 2, 3))
 
 
 # Each kind of store has the laws for itself: nothing is carried over from one to the other.
-LAW = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
+LAW = settings(max_examples=8, suppress_health_check=[HealthCheck.differing_executors])
 
 
 @st.composite

@@ -43,7 +43,7 @@ def layouts(draw):
     return Layout(tuple(variables), 2, 1, draw(st.integers(1, start + 2)))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(layouts())
 def test_that_coordinates_are_those_of_each_cell_in_turn_whatever_the_slices(layout):
     expected = []

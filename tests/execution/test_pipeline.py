@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from daflow.execution.pipeline import in_lanes
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 20), st.integers(1, 5))
 def test_that_every_task_is_done_once_in_as_many_lanes_as_there_are(n_tasks, n_lanes):
     lanes, begun, lock = [], [], Lock()

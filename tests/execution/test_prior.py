@@ -153,7 +153,7 @@ def test_that_another_seed_gives_other_numbers():
     assert not np.any(member_of(prior_of(one), 0) == member_of(prior_of(one, seed=SEED + 1), 0))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(member=st.integers(0, 9), seed=st.integers(0, 2**63 - 1))
 def test_that_draws_lie_within_the_bounds_of_the_prior(member, seed):
     kinds = [

@@ -361,7 +361,7 @@ def test_that_an_adaptive_number_follows_what_waits_and_gives_idle_jobs_back(mad
     assert list(queue.worker_spec) == ["job-3"]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_that_there_are_never_more_jobs_than_wanted_whatever_happens_to_them(tmp_path_factory, data):
     with pytest.MonkeyPatch.context() as patch:

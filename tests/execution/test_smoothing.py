@@ -68,7 +68,7 @@ def test_that_a_lag_leaves_the_filter_as_it_is_and_without_one_nothing_is_smooth
     assert run.outcomes[-1].task.phase is Phase.SMOOTH
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.integers(1, 9), st.integers(0, 99), st.integers(1, 4), st.booleans())
 def test_that_slices_and_the_order_of_tasks_do_not_matter(tmp_path_factory, slice_size, seed, lag, lost):
     folder, fails = tmp_path_factory.mktemp("runs"), LOST if lost else {}

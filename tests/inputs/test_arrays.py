@@ -85,7 +85,7 @@ def test_that_a_row_is_that_entry_of_the_whole(saved):
         np.testing.assert_array_equal(array.row(i), VALUES[i])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     values=hnp.arrays(
         st.sampled_from([np.float64, np.float32, np.int32]),

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from daflow.config.observations import FileObservations
@@ -56,7 +56,6 @@ def test_that_an_axis_along_which_an_observation_has_no_place_is_named(tmp_path)
         super_obs_of(SuperObsSettings(box={"x": 1.0}), observed([1.0], [1.0], x=np.array([np.nan])))
 
 
-@settings(deadline=None)
 @given(st.integers(2, 6), st.floats(0.1, 10.0), st.floats(-5.0, 5.0))
 def test_that_observations_that_say_the_same_are_one_of_an_nth_of_the_variance(n, std, value):
     found, averages = super_obs_of(SuperObsSettings(box={"x": 1.0}), observed([value] * n, [std] * n))

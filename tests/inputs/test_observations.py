@@ -112,7 +112,7 @@ def test_that_names_are_made_of_what_tells_observations_apart(tmp_path):
     ]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     rows=st.lists(
         st.tuples(

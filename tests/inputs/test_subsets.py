@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from daflow.inputs import covariance_of
@@ -35,7 +35,6 @@ def observed(form):
     )
 
 
-@settings(deadline=None)
 @given(st.sampled_from(list(ERRORS)), KEPT)
 def test_that_those_that_are_kept_have_what_they_had_among_each_other(form, kept):
     whole, rows = observed(form), np.array(kept)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -19,7 +19,6 @@ def read(start, stop):
     return PREDICTED[:, start:stop].copy()
 
 
-@settings(deadline=None)
 @given(ROWS, st.integers(0, N_OBS), st.integers(0, N_OBS), st.integers(1, 9), st.integers(1, 9))
 def test_that_some_observations_are_read_as_they_are_whatever_is_read_at_once(kept, a, b, gap, longest):
     rows, (start, stop) = np.array(kept), sorted((a, b))
@@ -30,7 +29,6 @@ def test_that_some_observations_are_read_as_they_are_whatever_is_read_at_once(ke
     assert found.tobytes() == np.ascontiguousarray(PREDICTED[:, rows[start:stop]]).tobytes()
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 7), st.integers(0, 7))
 def test_that_averages_are_read_by_blocks(seed, a, b):
     rng, (start, stop) = np.random.default_rng(seed), sorted((a, b))

@@ -52,7 +52,7 @@ def stepped(method, cuts):
     return slices.step(0, PRIOR, PREDICTED, MEMBERS)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(CUTS, st.sampled_from(list(ERRORS)), st.sampled_from([None, "gain", "cross_covariance"]))
 def test_that_an_update_has_the_bits_that_it_has_without(cuts, error, tapers):
     method = es_mda(ERRORS[error], locality=None if tapers is None else locality(tapers))
@@ -168,7 +168,7 @@ def test_that_what_a_method_does_wrong_is_raised():
         with_figures(method).prepare(StepInput(0, MEMBERS, read(PREDICTED), {}))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, N_STATE), st.integers(0, N_STATE))
 def test_that_the_share_that_is_localized_away_is_that_of_the_zeros_of_the_taper(one, other):
     first, last = sorted((one, other))

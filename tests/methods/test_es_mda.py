@@ -66,7 +66,7 @@ def in_slices(method, step, cuts):
 CUTS = st.lists(st.integers(0, N_STATE), max_size=5).map(sorted)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(CUTS, st.sampled_from(list(ERRORS.values())), st.sampled_from(["exact_cholesky", "subspace"]))
 def test_that_a_slice_gives_what_the_whole_gives(cuts, error, inversion):
     method = EsMda((4.0, 4.0, 2.0), VALUES, error, 5, inversion)
@@ -76,7 +76,7 @@ def test_that_a_slice_gives_what_the_whole_gives(cuts, error, inversion):
     np.testing.assert_allclose(in_slices(method, 1, cuts), whole, rtol=0, atol=1e-12)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(CUTS)
 def test_that_a_localized_slice_gives_what_the_whole_gives_where_the_covariance_is_tapered(cuts):
     method = EsMda((2.0, 2.0), VALUES, DIAGONAL, 5, locality=locality("cross_covariance"))
@@ -86,7 +86,7 @@ def test_that_a_localized_slice_gives_what_the_whole_gives_where_the_covariance_
     np.testing.assert_allclose(in_slices(method, 0, cuts), whole, rtol=0, atol=1e-12)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(CUTS)
 def test_that_a_localized_slice_gives_what_the_whole_gives_where_the_gain_is_tapered(cuts):
     method = EsMda((2.0, 2.0), VALUES, DIAGONAL, 5, locality=locality("gain"))
@@ -97,7 +97,7 @@ def test_that_a_localized_slice_gives_what_the_whole_gives_where_the_gain_is_tap
     np.testing.assert_allclose(in_slices(method, 0, cuts), whole, rtol=0, atol=1e-12)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(CUTS)
 def test_that_a_localized_slice_gives_what_each_point_s_own_analysis_gives(cuts):
     method = EsMda((2.0, 2.0), VALUES, DIAGONAL, 5, locality=locality("observation_error"))

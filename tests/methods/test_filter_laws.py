@@ -78,7 +78,7 @@ def problem(seed, n_members=8, n_state=6, n_obs=5):
     )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(SEEDS, st.integers(2, 12), st.integers(1, 9), st.sampled_from(["etkf", "denkf", "ensrf", "eakf"]))
 def test_that_deterministic_filters_agree_in_the_kalman_mean(seed, n_members, n_obs, name):
     prior, operator, values, error = problem(seed, n_members, 6, n_obs)
@@ -95,7 +95,7 @@ def test_that_deterministic_filters_agree_in_the_kalman_mean(seed, n_members, n_
     close(np.cov(found.T), left, 1e-10)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(SEEDS)
 def test_that_the_mean_of_recentred_draws_is_the_kalman_mean(seed):
     prior, operator, values, error = problem(seed)
@@ -104,7 +104,7 @@ def test_that_the_mean_of_recentred_draws_is_the_kalman_mean(seed):
     close(found.mean(axis=0), in_slices(DETERMINISTIC["etkf"](given_), [], prior, wide).mean(axis=0), 1e-10)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(SEEDS)
 def test_that_ensrf_and_eakf_agree_member_by_member_with_a_taper_too(seed):
     predicted = PREDICTED + np.random.default_rng(seed).standard_normal(PREDICTED.shape)

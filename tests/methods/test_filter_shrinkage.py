@@ -117,7 +117,7 @@ def prepared_figures(method, prior=PRIOR, operator=OPERATOR):
     return method.conclude(given_, arrays, iter([found])).figures
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     st.lists(st.integers(0, N_STATE), max_size=4).map(sorted),
     st.integers(1, 400),
@@ -138,7 +138,7 @@ def test_that_slices_give_what_the_pure_functions_give_on_the_whole(cuts, block,
     close(found, apply_shrinkage(transform, PRIOR, synthetic), 1e-11)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     st.lists(st.integers(0, N_STATE), max_size=4).map(sorted),
     st.sampled_from([(low_rank, low_rank_root, "kept"), (dynamic, dynamic_root, "smallest_eigenvalue")]),
@@ -239,7 +239,7 @@ def local_step(method, cuts=(), prior=PRIOR):
     return InSlices(method, places, cuts).step(1, prior, prior @ OPERATOR)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     st.lists(st.integers(0, N_STATE), max_size=4).map(sorted),
     st.integers(1, 60),

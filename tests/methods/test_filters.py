@@ -155,7 +155,7 @@ FINITE = {
 }
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(CUTS, st.sampled_from(list(ERRORS.values())))
 def test_that_slices_give_what_the_transform_filters_give_on_the_whole(cuts, error):
     whole = {
@@ -172,7 +172,7 @@ def test_that_slices_give_what_the_transform_filters_give_on_the_whole(cuts, err
         close(found, apply_transform(transform, PRIOR), 1e-10 if name in FINITE else 1e-12)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(CUTS, st.sampled_from(["ensrf", "eakf"]), st.sampled_from(list(ERRORS.values())))
 def test_that_slices_give_what_serial_filters_give_on_the_whole(cuts, scheme, error):
     found = in_slices(DETERMINISTIC[scheme](observe(error=error)), cuts)
@@ -180,7 +180,7 @@ def test_that_slices_give_what_serial_filters_give_on_the_whole(cuts, scheme, er
     close(found, apply_serial(whitened, PRIOR))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(CUTS, st.sampled_from(list(ERRORS.values())), st.sampled_from(["exact_cholesky", "rescaled"]))
 def test_that_slices_give_what_perturbing_filters_give_on_the_whole(cuts, error, inversion):
     drawn = draws_of(error, 1)
@@ -190,7 +190,7 @@ def test_that_slices_give_what_perturbing_filters_give_on_the_whole(cuts, error,
         close(in_slices(method, cuts, step=1), apply_transform(whole, PRIOR))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(CUTS)
 def test_that_slices_give_what_tapered_updates_give_on_the_whole(cuts):
     drawn = recentred(draws_of(DIAGONAL, 0))
@@ -205,7 +205,7 @@ def test_that_slices_give_what_tapered_updates_give_on_the_whole(cuts):
         close(in_slices(make(networks("gain"))(observe()), cuts), whole)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(CUTS)
 def test_that_slices_give_what_the_local_filters_give_point_by_point(cuts):
     scale = np.sqrt(DIAGONAL.diagonal() * (N_MEMBERS - 1.0))
@@ -219,7 +219,7 @@ def test_that_slices_give_what_the_local_filters_give_point_by_point(cuts):
         close(in_slices(tapered_serial(scheme)(observe()), cuts), apply_serial(factors, PRIOR, dense_taper()))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(CUTS, st.sampled_from(sorted(EVERYWHERE | LOCALIZED)))
 def test_that_it_does_not_matter_how_the_state_is_cut(cuts, name):
     method = (EVERYWHERE | LOCALIZED)[name](observe())

@@ -99,7 +99,7 @@ def test_that_a_cycle_ends_with_the_best_ensemble_where_the_last_was_worse():
     pytest.fail("every iteration was better than the one before: this tests nothing")
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.integers(0, N_STATE), max_size=4).map(sorted), st.booleans())
 def test_that_the_slices_do_not_matter(cuts, rotates):
     cycle, rotate = Cycle(bend=0.05), RandomRotation(3) if rotates else not_rotated

@@ -148,7 +148,7 @@ def test_that_what_does_nothing_changes_no_bit(case, locality):
     assert found.tobytes() == plain.tobytes()
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(CUTS, st.sampled_from(list(OF_PRIOR)), st.sampled_from(list(OF_POSTERIOR)))
 def test_that_slices_give_what_the_whole_gives(cuts, before, after):
     method = inflated_method(es_mda(), OF_PRIOR[before], (OF_POSTERIOR[after],))
@@ -159,7 +159,7 @@ def test_that_slices_give_what_the_whole_gives(cuts, before, after):
         close(np.concatenate([run.carried[i][name] for i in sorted(run.carried)]), array)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(CUTS, st.sampled_from(["gain", "observation_error"]))
 def test_that_slices_of_a_localized_method_give_what_the_whole_gives(cuts, tapers):
     locality = DistanceLocality(tapers, OBS_PLACES, CODES, RULES)
@@ -167,7 +167,7 @@ def test_that_slices_of_a_localized_method_give_what_the_whole_gives(cuts, taper
     close(steps_of(method, 2, cuts)[0], steps_of(method, 2)[0])
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.floats(0.5, 2.0), st.booleans())
 def test_that_an_inflated_prior_gives_what_the_method_gives_an_ensemble_that_was_inflated(factor, local):
     locality = LOCAL if local else None
@@ -189,7 +189,7 @@ def test_that_a_filter_s_posterior_covariance_is_that_of_the_inflated_prior():
     close(np.cov(posterior.T), covariance - gain @ operator @ covariance, 1e-10)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.floats(0.0, 1.5))
 def test_that_relaxation_is_that_of_the_whole_arrays(strength):
     plain = one_step(es_mda())
@@ -244,13 +244,13 @@ def noise_on_zeros(noise, step, members, cuts=()):
     return drawn
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(CUTS, st.integers(0, 3))
 def test_that_noise_is_the_same_whatever_the_slices(cuts, step):
     close(noise_on_zeros(NOISE, step, MEMBERS, cuts), noise_on_zeros(NOISE, step, MEMBERS), 1e-14)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.sets(st.integers(0, 8), min_size=2))
 def test_that_members_that_stay_draw_the_same_noise_whoever_is_dropped(kept):
     rows = sorted(kept)

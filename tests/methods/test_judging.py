@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from daflow.methods import judging
@@ -23,7 +23,6 @@ def first(judge, predicted, rows=EVERY):
     return judge.first(lambda a, b: predicted[:, rows.start + a : rows.start + b].copy(), N_MEMBERS, rows)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0.5, 4.0), st.integers(N_MEMBERS, 300))
 def test_that_the_background_check_is_that_of_the_whole_whatever_is_read_at_once(seed, threshold, window):
     predicted, values, variances, kinds = problem(seed)
@@ -37,7 +36,6 @@ def test_that_the_background_check_is_that_of_the_whole_whatever_is_read_at_once
     assert found.figures()["obs_background"] == found.figures()["obs_left_out"] == (~kept).sum()
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0.5, 3.0))
 def test_that_an_error_is_raised_until_the_departure_is_the_threshold(seed, threshold):
     predicted, values, variances, kinds = problem(seed)
@@ -50,7 +48,6 @@ def test_that_an_error_is_raised_until_the_departure_is_the_threshold(seed, thre
     assert found.figures()["obs_inflated"] == far.sum()
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0.5, 4.0))
 def test_that_outliers_are_those_of_each_kind_in_units_of_the_errors(seed, threshold):
     predicted, values, variances, kinds = problem(seed)
@@ -62,7 +59,6 @@ def test_that_outliers_are_those_of_each_kind_in_units_of_the_errors(seed, thres
         assert (found.flags[which] == np.where(expected, OUTLIER, USED)).all()
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 30))
 def test_that_what_is_missing_is_left_out_and_changes_nothing_for_the_others(seed, n_missing):
     predicted, values, variances, kinds = problem(seed, n_missing)

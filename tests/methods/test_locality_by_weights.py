@@ -125,7 +125,7 @@ def near(found, expected):
 
 @any_family
 @pytest.mark.parametrize("tapers", ["gain", "cross_covariance", "observation_error"])
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @drawn(CUTS)
 def test_that_slices_give_the_plain_formula_of_the_whole(family, tapers, cuts):
     weighing_, weights = FAMILIES[family]
@@ -135,7 +135,7 @@ def test_that_slices_give_the_plain_formula_of_the_whole(family, tapers, cuts):
 
 
 @pytest.mark.parametrize("family", [name for name, (one, _) in FAMILIES.items() if one.among is not None])
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @drawn(CUTS)
 def test_that_observations_among_themselves_are_weighed_as_numbers_are(family, cuts):
     one = FAMILIES[family][0]
@@ -222,7 +222,7 @@ PLANNED = {
 
 @pytest.mark.parametrize("name", PLANNED)
 @pytest.mark.parametrize("tapers", ["gain", "cross_covariance", "observation_error"])
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @drawn(CUTS, st.lists(st.sampled_from(list(FAMILIES)), max_size=2))
 def test_that_weights_of_products_multiply_whatever_the_slices(name, tapers, cuts, families):
     planned, weights = PLANNED[name]
@@ -232,7 +232,7 @@ def test_that_weights_of_products_multiply_whatever_the_slices(name, tapers, cut
     near(update(method, PRIOR, PREDICTED, cuts, STEP, POINTS)[0], plain(tapers, weights))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @drawn(CUTS, st.sampled_from(["gain", "cross_covariance", "observation_error"]))
 def test_that_weights_of_a_user_s_function_give_the_plain_formula(cuts, tapers):
     method = Localized(of_user(tapers), OBSERVED, DIAGONAL)
@@ -263,7 +263,7 @@ def test_that_a_function_that_returns_no_weights_is_refused(case):
 AMONG = obs_obs_taper(OBS_PLACES, NEAR).toarray()
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @drawn(CUTS, st.sampled_from(["gain", "cross_covariance"]))
 def test_that_a_taper_of_distance_acts_among_observations_as_well(cuts, tapers):
     alone = Localized(distance(tapers, NEAR), OBSERVED, DIAGONAL)
@@ -397,7 +397,7 @@ def plain_transform(weights):
 
 
 @any_family
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @drawn(CUTS)
 def test_that_a_local_transform_filter_gives_the_plain_formula_of_the_whole(family, cuts):
     one, weights = FAMILIES[family]

@@ -19,7 +19,7 @@ CUTS = st.lists(st.integers(0, 40), max_size=5).map(sorted)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(cuts=CUTS, error=st.sampled_from(["diagonal", "dense", "block", "low_rank"]))
 def test_that_the_slices_do_not_matter(kind, cuts, error):
     problem = Problem(bend=0.05, error=error)
@@ -32,7 +32,7 @@ def test_that_the_slices_do_not_matter(kind, cuts, error):
 
 
 @pytest.mark.parametrize("kind", LOCALIZED)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(cuts=CUTS, tapers=st.sampled_from(["gain", "cross_covariance", "observation_error"]))
 def test_that_the_slices_do_not_matter_where_it_is_localized(kind, cuts, tapers):
     problem = Problem(bend=0.05)
@@ -102,7 +102,7 @@ def searches(problem, n_steps):
 
 
 @pytest.mark.parametrize("kind", searches(Problem(), 1))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 2**16), n_steps=st.integers(1, 7), far=st.floats(0.0, 20.0))
 def test_that_the_inverses_of_alphas_sum_to_one_however_few_steps_there_may_be(kind, seed, n_steps, far):
     problem = Problem(bend=0.02, seed=seed, far=far)

@@ -61,7 +61,7 @@ def equal(name, one, other):
 
 
 @pytest.mark.parametrize("name", MODELS)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(cuts=st.sets(st.integers(1, 11), max_size=4))
 def test_that_several_ways_joined_are_one_long_way(name, cuts):
     model, time_step = MODELS[name][0], step_of(name)
@@ -80,7 +80,7 @@ def test_that_several_ways_joined_are_one_long_way(name, cuts):
 
 
 @pytest.mark.parametrize("name", MODELS)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(group=st.lists(st.integers(0, 4), max_size=6))
 def test_that_members_together_are_members_one_by_one_whatever_the_company(name, group):
     model, time_step = MODELS[name][0], step_of(name)

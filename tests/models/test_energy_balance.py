@@ -51,7 +51,7 @@ def forecast(model, **parameters):
     return model.forecast(MemberInput(0, 0, parameters, model.observables(), 0, Path(), Path()))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(of=layers(), forcing=st.floats(-8.0, 8.0))
 def test_that_a_forcing_that_lasts_warms_the_surface_by_itself_over_the_feedback(of, forcing):
     long = means_of(of, np.full(3, forcing), years=1e6)
@@ -59,7 +59,7 @@ def test_that_a_forcing_that_lasts_warms_the_surface_by_itself_over_the_feedback
     np.testing.assert_allclose(of.imbalance(long[-1], np.array(forcing)), 0.0, atol=1e-5)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(of=layers(), seed=st.integers(0, 99))
 def test_that_the_layers_gain_what_the_imbalance_brings(of, seed):
     forcing = np.random.default_rng(seed).standard_normal(20)
@@ -71,7 +71,7 @@ def test_that_the_layers_gain_what_the_imbalance_brings(of, seed):
     np.testing.assert_allclose(of.capacities @ now, brought, rtol=1e-8, atol=1e-9)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(of=layers(), forcing=st.floats(-5.0, 5.0))
 def test_that_two_halves_of_a_step_are_the_step(of, forcing):
     n = of.capacities.size
@@ -107,7 +107,7 @@ def test_that_the_budget_closes_for_all_layers_that_are_let_through():
         assert abs(of.capacities @ both[:2] - brought) <= 1e-8 * size
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(of=layers(sizes=(2,)))
 def test_that_the_rates_of_two_layers_are_those_of_the_paper(of):
     (c, deep), (feedback, exchange), e = of.capacities, of.transfers, of.efficacy
@@ -118,7 +118,7 @@ def test_that_the_rates_of_two_layers_are_those_of_the_paper(of):
     np.testing.assert_allclose(of.rates(), expected, rtol=1e-13)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(of=layers(sizes=(3,)))
 def test_that_the_rates_of_three_layers_are_those_of_the_paper(of):
     (c1, c2, c3), (k1, k2, k3), e = of.capacities, of.transfers, of.efficacy
@@ -209,7 +209,7 @@ def test_that_settings_without_sense_are_refused(wrong, said):
         EnergyBalanceSettings.model_validate(PLAIN | {"forcing": "erf.csv"} | wrong)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(group=st.lists(st.integers(0, 4), max_size=8), n=st.sampled_from([2, 3]))
 def test_that_members_together_are_members_one_by_one_whatever_the_company(table, group, n):
     names = ("c", 50.0, 100.0)[:n], ("k", 0.7, 0.4)[:n]

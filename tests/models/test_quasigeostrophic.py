@@ -161,7 +161,7 @@ def test_that_the_table_places_rows_along_y_and_names_points_by_row_and_column()
     np.testing.assert_allclose(table["y"], np.repeat([0.2, 1.0, 1.8], 2))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(points=st.lists(st.tuples(st.integers(0, 8), st.integers(0, 5)), min_size=1, max_size=5, unique=True))
 def test_that_points_are_where_the_user_says(points):
     flow = forecast(SMOOTH, observe="speed", every_steps=2)

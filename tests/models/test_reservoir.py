@@ -55,7 +55,7 @@ def test_that_the_unit_factor_follows_from_the_units():
     assert pytest.approx(0.00852702, rel=1e-6) == DARCY
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     seed=st.integers(0, 2**32 - 1),
     spread=st.floats(0.0, 2.5),
@@ -184,7 +184,7 @@ def test_that_pressure_around_a_well_falls_as_the_logarithm_of_the_distance():
     assert bottom == pytest.approx(well_drop(20.0, 300.0, (10.0, 10.0, 5.0)), rel=1e-9)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(factor=st.floats(0.01, 100.0))
 def test_that_permeability_times_c_divides_the_drop_of_pressure_by_c(factor):
     model = flood((7, 9), [injector(0, 0), producer(6, 8), injector(6, 0, name="J")], (30.0, 100.0))

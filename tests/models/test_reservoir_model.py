@@ -67,7 +67,7 @@ def test_that_controls_decide_what_is_observed_of_a_well():
     assert rates[3] < 300.0
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(order=st.lists(st.integers(0, 8), min_size=0, max_size=12))
 def test_that_predictions_do_not_depend_on_which_others_are_asked_for(order):
     model = reservoir()

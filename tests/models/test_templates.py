@@ -88,7 +88,7 @@ TEXT_READERS = {
 }
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     values=arrays(np.float64, array_shapes(max_dims=3, max_side=4), elements=st.floats(-1e6, 1e6)),
     form=st.sampled_from(sorted(TEXT_READERS)),

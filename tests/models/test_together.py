@@ -92,7 +92,7 @@ GROUPS = st.lists(st.sampled_from([*range(N_MEMBERS), BROKEN]), max_size=10)
 
 
 @pytest.mark.parametrize("name", MODELS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(group=GROUPS)
 def test_that_members_together_are_members_one_by_one_whatever_the_company(name, group):
     results = MODELS[name][0].forecast_many([INPUTS[name][member] for member in group])

@@ -87,7 +87,7 @@ class Played:
         self.agenda.take(facts.ended(replace(end, figures=blameless)))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(POLICIES, MOVES, st.sampled_from([[], BEFORE, BEFORE]))
 def test_that_an_agenda_says_after_any_history_what_the_whole_journal_says(policy, moves, before):
     played = Played(policy, fold(before))
@@ -100,7 +100,7 @@ def test_that_an_agenda_says_after_any_history_what_the_whole_journal_says(polic
         assert len(set(played.out)) == len(played.out)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=10), st.randoms())
 def test_that_every_task_is_sent_once_in_the_order_of_its_number_whatever_the_sizes(sizes, random):
     agenda = Agenda(fold([facts.closed((Phase.COORDINATES, 0), MEMBERS)]), PLAN, Policy())

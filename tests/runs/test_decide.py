@@ -222,7 +222,7 @@ def test_that_a_finished_run_raises_nothing():
     Stop("finished", "", resumable=False).check("runs/egg")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.tuples(st.sampled_from(MEMBERS), st.sampled_from(Status)), max_size=12),
     st.sets(st.sampled_from(MEMBERS)),

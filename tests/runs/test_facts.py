@@ -43,7 +43,7 @@ def ended(index, status, attempt=0, phase=Phase.FORECAST, reason=""):
     return facts.ended(Outcome(Task(phase, 0, index, attempt), status, reason=reason))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(FACTS, max_size=25))
 def test_that_a_journal_followed_line_by_line_ends_where_one_read_at_once_does(history):
     progress = Progress()
@@ -52,14 +52,14 @@ def test_that_a_journal_followed_line_by_line_ends_where_one_read_at_once_does(h
         assert progress == fold(history[:n])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(FACTS, max_size=25))
 def test_that_an_end_or_a_close_taken_twice_changes_nothing(history):
     twice = [fact for fact in history for _ in range(1 if fact["fact"] == "opened" else 2)]
     assert fold(twice) == fold(history)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(FACTS, max_size=25), st.data())
 def test_that_an_end_journalled_again_later_changes_nothing(history, data):
     ends = [n for n, fact in enumerate(history) if fact["fact"] == "ended"]

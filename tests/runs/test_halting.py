@@ -60,7 +60,7 @@ def after(n_calls, halt):
 
 
 @given(n_calls=st.integers(0, 40), drain=st.booleans(), slots=st.integers(1, 5))
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_that_a_run_laid_down_anywhere_goes_on_to_the_same_bits(tmp_path_factory, n_calls, drain, slots):
     run, whole = ToyRun(tmp_path_factory.mktemp("run")), ToyRun(tmp_path_factory.mktemp("whole"))
     drive(whole, lambda: None)

@@ -38,7 +38,7 @@ def written(path, facts):
     return path
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.lists(FACTS, max_size=6), st.lists(FACTS, max_size=3))
 def test_that_facts_come_back_in_order_whatever_session_wrote_them(tmp_path_factory, first, second):
     path = tmp_path_factory.mktemp("run") / "journal.jsonl"
@@ -129,7 +129,7 @@ def test_that_a_journal_that_cannot_be_opened_is_an_error_with_a_cure(tmp_path):
     assert "daflow resume" in error.value.do
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.lists(st.lists(FACTS, max_size=4), max_size=4))
 def test_that_facts_appended_together_are_facts_appended_one_by_one(tmp_path_factory, lots):
     folder = tmp_path_factory.mktemp("run")
@@ -182,7 +182,7 @@ def test_that_two_facts_in_one_line_are_none(tmp_path):
         read_journal(path)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(FACTS, max_size=4), st.integers(1, 60), st.sampled_from([b"", b'{"fact":"to']))
 def test_that_the_last_fact_is_the_last_of_all_or_not_found(tmp_path_factory, facts, n_bytes, torn):
     path = written(tmp_path_factory.mktemp("run") / "journal.jsonl", facts)

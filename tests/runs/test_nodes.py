@@ -98,7 +98,7 @@ RECORDS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     RECORDS, st.integers(1, 4), st.lists(st.tuples(st.sampled_from(["n1", "n2", "n4"]), COUNTS), max_size=9)
 )
@@ -110,7 +110,7 @@ def test_that_never_all_nodes_are_at_fault_and_never_without_enough_members(outc
         assert len({o.task.index for o in outcomes if o.host == host and o.status in COUNTED}) >= least
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(RECORDS, st.integers(1, 4), st.integers(1, 9))
 def test_that_good_ends_elsewhere_never_clear_a_node(outcomes, least, n_more):
     before = at_fault(known(*outcomes), least)

@@ -57,7 +57,7 @@ def driven(folder, fails, seed, rates, lag=0):
 
 
 @pytest.mark.slow
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32), RATES, PLACES, st.integers(0, 3))
 def test_that_any_history_of_a_filter_ends_as_the_run_that_nothing_disturbed(seed, rates, fails, lag):
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:

@@ -237,7 +237,7 @@ RATES = st.fixed_dictionaries(
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32), RATES, st.sets(PLACES, max_size=2), GROUPS)
 def test_that_any_history_ends_as_the_run_that_nothing_disturbed(seed, rates, fails, group):
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
@@ -294,7 +294,7 @@ def assert_done_once(progress):
         members = progress.survivors[stage]
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 2**32), st.sets(PLACES, max_size=2), GROUPS)
 def test_that_deaths_and_duplicates_alone_cost_no_member_and_no_attempt(seed, fails, group):
     rates = dict.fromkeys(

@@ -109,7 +109,7 @@ def figures(run, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", METHODS)
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(st.integers(0, 2**32), RATES, PLACES)
 def test_that_any_history_ends_as_the_run_that_nothing_disturbed(kind, seed, rates, fails):
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:

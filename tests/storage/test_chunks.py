@@ -77,7 +77,7 @@ def check_both_ways(folder, shape, *, direct):
         assert path.is_dir() or path.read_bytes() == other.read_bytes()
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(SHAPES)
 def test_that_zarr_and_we_read_and_write_the_same_files(tmp_path_factory, shape):
     check_both_ways(tmp_path_factory.mktemp("chunks"), shape, direct=True)
@@ -90,7 +90,7 @@ def test_that_zarr_and_we_read_and_write_the_same_large_files_directly_or_not(tm
     check_both_ways(tmp_path, (2, chunk + 1000, chunk, dtype), direct=direct)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(SHAPES, st.data())
 def test_that_any_part_of_a_row_and_any_column_come_back_bit_for_bit(tmp_path_factory, shape, data):
     n_rows, n_columns, chunk, dtype = shape
@@ -106,7 +106,7 @@ def test_that_any_part_of_a_row_and_any_column_come_back_bit_for_bit(tmp_path_fa
     assert files.read_row(row, start, stop).tobytes() == values[row, start:stop].tobytes()
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 3 * LARGE - 500), st.integers(0, 3 * LARGE - 500), st.sampled_from(["<f4", "<f8"]))
 def test_that_any_part_of_a_large_row_comes_back_bit_for_bit(tmp_path_factory, one, other, dtype):
     values = np.arange(3 * LARGE - 500, dtype=dtype)

@@ -20,7 +20,7 @@ def observed(n_obs, **columns):
     return Observations(table | columns, {})
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(
     st.lists(
         st.tuples(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")), st.floats()),

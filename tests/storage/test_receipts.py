@@ -35,7 +35,7 @@ OUTCOME = Outcome(
 )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(OUTCOMES, max_size=5, unique_by=lambda outcome: outcome.task))
 def test_that_receipts_come_back_as_they_were_written(tmp_path_factory, outcomes):
     root = tmp_path_factory.mktemp("receipts")
@@ -96,7 +96,7 @@ def names(root):
     return sorted(path.name for path in root.rglob("*.json"))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.sets(st.tuples(st.integers(-1, 60), st.integers(0, 2)), max_size=50))
 def test_that_receipts_written_together_come_back_each_in_few_files(tmp_path_factory, addresses):
     root = tmp_path_factory.mktemp("receipts")

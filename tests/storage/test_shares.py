@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from daflow.storage.shares import MOST_THREADS, by_threads
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 50), st.integers(1, 6))
 def test_that_each_thing_is_taken_once(n_things, n_threads):
     taken, threads = [], set()

@@ -80,7 +80,7 @@ class TestCompressedStore(StoreContract):
             yield ZarrStore(Path(folder) / "ensemble.zarr", Path(folder) / "receipts", compressed)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(layouts(), st.data())
 def test_that_zarr_and_xarray_read_what_a_run_writes_and_nan_for_members_left_behind(layout, data):
     everyone = range(layout.n_members)
@@ -99,7 +99,7 @@ def test_that_zarr_and_xarray_read_what_a_run_writes_and_nan_for_members_left_be
                 assert bits(opened.parameters.values) == bits(expected)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(layouts(), st.data())
 def test_that_a_run_reads_what_zarr_writes_by_members_and_by_slices(layout, data):
     members = data.draw(st.permutations(range(layout.n_members)))[: data.draw(st.integers(1, 5))]
@@ -115,7 +115,7 @@ def test_that_a_run_reads_what_zarr_writes_by_members_and_by_slices(layout, data
                 assert bits(row) == bits(values[member, start:stop])
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(layouts([PLAIN]))
 def test_that_rows_by_way_of_zarr_and_chunk_files_are_the_same_files(layout):
     values = numbers((layout.n_members, layout.n_state), dtype=layout.dtype).astype(layout.dtype)
@@ -138,7 +138,7 @@ def test_that_rows_by_way_of_zarr_and_chunk_files_are_the_same_files(layout):
             assert bits(ZarrRows(FilesOnDisk(path)).read_row(member, 0, layout.n_state)) == bits(row)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(layouts())
 def test_that_the_checksum_of_a_task_does_not_depend_on_how_its_numbers_are_packed(layout):
     plain = Layout(layout.variables, layout.n_members, 2, layout.slice_size, layout.dtype)
@@ -153,7 +153,7 @@ def test_that_the_checksum_of_a_task_does_not_depend_on_how_its_numbers_are_pack
     assert marks[0] == marks[1]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(layouts(), st.integers(0, 2))
 def test_that_no_two_tasks_write_to_one_shard(layout, step):
     rows, columns = shard_of(layout, step) or (1, layout.slice_size)

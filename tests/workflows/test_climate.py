@@ -15,7 +15,7 @@ from daflow.numerics.obs_error.covariance import DenseCovariance
 from tests.workflows.climate_scripts import DATA, REAL, WORKFLOW, YEARS, exact, prepare, summarise
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(feedback=st.floats(0.3, 3.0), capacity=st.floats(2.0, 20.0), noise=st.floats(0.1, 2.0))
 def test_that_a_surface_that_passes_nothing_on_varies_as_an_autoregressive_process(feedback, capacity, noise):
     alone = Layers(np.array([capacity, 10.0, 100.0]), np.array([feedback, 1e-9, 1e-9]), 1.0)

@@ -7,7 +7,7 @@ from daflow.errors import DataError
 from daflow.numerics.arrays.inverse_root import shifted_inverses
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.one_of(st.just(0.0), st.floats(-12.0, 14.5).map(lambda power: 10.0**power)))
 def test_that_the_sum_of_shifted_inverses_equals_the_closed_form(largest):
     shifts, terms = shifted_inverses(largest)

@@ -13,7 +13,7 @@ N_NUMBERS = 3 * BLOCK_SIZE + 17
 WHOLE = standard_normals(7, Purpose.PRIOR, (0, 3), 0, N_NUMBERS)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, N_NUMBERS), max_size=6))
 def test_that_any_partition_gives_the_same_bits(cuts):
     edges = [0, *sorted(cuts), N_NUMBERS]
@@ -21,7 +21,7 @@ def test_that_any_partition_gives_the_same_bits(cuts):
     assert np.concatenate(pieces).tobytes() == WHOLE.tobytes()
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.lists(st.integers(0, N_NUMBERS), max_size=6))
 def test_that_sequences_read_side_by_side_give_the_bits_that_each_gives_alone(cuts):
     edges = [0, *sorted(cuts), N_NUMBERS]
@@ -38,7 +38,7 @@ def test_that_sequences_read_from_a_place_on_give_what_lies_behind_it(start):
     assert rows.take(N_NUMBERS - start)[1].tobytes() == WHOLE[start:].tobytes()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 2**63 - 1), st.sampled_from(Purpose), st.lists(st.integers(-1, 2**63 - 1), max_size=3))
 def test_that_the_same_address_gives_the_same_numbers(seed, purpose, address):
     first = stream(seed, purpose, *address).standard_normal(3)

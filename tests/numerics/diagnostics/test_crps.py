@@ -14,7 +14,7 @@ def problem(seed, n_members, n):
     return rng.standard_normal((n_members, n)), 1.5 * rng.standard_normal(n)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @seeds
 def test_that_the_score_is_the_integral_of_its_definition(seed, n_members, n):
     members, truth = problem(seed, n_members, n)
@@ -26,7 +26,7 @@ def test_that_the_score_is_the_integral_of_its_definition(seed, n_members, n):
         assert crps(members, truth)[case] == pytest.approx(expected, abs=1e-12)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @seeds
 def test_that_the_parts_add_up_to_the_mean_score(seed, n_members, n):
     members, truth = problem(seed, n_members, n)
@@ -38,7 +38,7 @@ def test_that_the_parts_add_up_to_the_mean_score(seed, n_members, n):
     assert parts.potential >= -1e-15
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @seeds
 def test_that_shifts_do_not_matter_and_units_scale(seed, n_members, n):
     members, truth = problem(seed, n_members, n)

@@ -21,7 +21,7 @@ def problem(seed, n_members, n_obs):
     return rng.standard_normal((n_members, n_obs)), rng.standard_normal(n_obs), root @ root.T + np.eye(n_obs)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @drawn
 def test_that_all_are_those_of_the_plain_formulas(seed, n_members, n_obs):
     predicted, values, error = problem(seed, n_members, n_obs)
@@ -36,7 +36,7 @@ def test_that_all_are_those_of_the_plain_formulas(seed, n_members, n_obs):
     assert innovation_chi_square(predicted, values, error) == pytest.approx(expected, rel=1e-8)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @drawn
 def test_that_the_degrees_of_freedom_lie_between_none_and_the_rank(seed, n_members, n_obs):
     predicted, _, error = problem(seed, n_members, n_obs)
@@ -58,7 +58,7 @@ def test_that_chi_square_is_one_where_the_truth_is_drawn_like_the_members():
     assert np.mean(found) == pytest.approx(1.0, abs=0.12)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 8))
 def test_that_the_effective_rank_lies_between_one_and_the_members_less_one_by_slices(seed, n_members):
     members = np.random.default_rng(seed).standard_normal((n_members, 6))

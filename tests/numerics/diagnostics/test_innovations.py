@@ -50,7 +50,7 @@ def reader(predicted):
     return lambda start, stop: predicted[:, start:stop].copy()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(2, 8),
@@ -81,7 +81,7 @@ def test_that_figures_by_blocks_are_those_of_the_plain_formulas(seed, n_members,
     assert found.misfit == pytest.approx(misfits.mean(), rel=1e-9)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(FORMS[:2]))
 def test_that_the_order_of_the_observations_and_their_units_do_not_matter(seed, form):
     rng = np.random.default_rng(seed)

@@ -28,7 +28,6 @@ def test_that_the_misfit_is_the_mean_square_in_standard_deviations():
 
 
 @given(seed=seeds)
-@settings(deadline=None)
 def test_that_a_perfect_prediction_has_no_misfit(seed):
     _, values, deviation = problem(seed)
     perfect = np.tile(values, (3, 1))
@@ -37,7 +36,6 @@ def test_that_a_perfect_prediction_has_no_misfit(seed):
 
 
 @given(seed=seeds, scale=st.floats(1e-3, 1e3))
-@settings(deadline=None)
 def test_that_the_misfit_does_not_know_the_units(seed, scale):
     predicted, values, deviation = problem(seed)
     expected = normalized_misfit(predicted, values, deviation)
@@ -46,7 +44,6 @@ def test_that_the_misfit_does_not_know_the_units(seed, scale):
 
 
 @given(seed=seeds)
-@settings(deadline=None)
 def test_that_for_independent_errors_it_is_twice_the_data_misfit_per_observation(seed):
     predicted, values, deviation = problem(seed)
     expected = 2.0 * data_misfit(predicted, values, DiagonalCovariance(deviation**2)) / 7
@@ -54,7 +51,7 @@ def test_that_for_independent_errors_it_is_twice_the_data_misfit_per_observation
 
 
 @given(seed=seeds)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_that_the_data_misfit_is_the_quadratic_form_and_grows_with_the_square(seed):
     predicted, values, _ = problem(seed)
     root = np.random.default_rng(seed).normal(size=(7, 7))
@@ -69,7 +66,6 @@ def test_that_the_data_misfit_is_the_quadratic_form_and_grows_with_the_square(se
 
 
 @given(seed=seeds, groups=st.lists(st.sampled_from("abc"), min_size=7, max_size=7))
-@settings(deadline=None)
 def test_that_the_groups_weighted_by_size_add_up_to_the_whole(seed, groups):
     predicted, values, deviation = problem(seed)
     by_group = misfit_by_group(predicted, values, deviation, groups)
@@ -79,7 +75,6 @@ def test_that_the_groups_weighted_by_size_add_up_to_the_whole(seed, groups):
 
 
 @given(seed=seeds, shift=st.floats(-10, 10), scale=st.floats(0.1, 10))
-@settings(deadline=None)
 def test_that_the_spread_ignores_a_shift_and_scales(seed, shift, scale):
     ensemble, _, _ = problem(seed)
     np.testing.assert_allclose(spread(shift + scale * ensemble), scale * spread(ensemble), rtol=1e-9)

@@ -15,7 +15,7 @@ from daflow.numerics.diagnostics.moments import moments_of
 SHIFTS = st.sampled_from([0.0, 1.0, -9.0, 11.0, 1e4, -1e8])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(2, 9), st.integers(0, 40), SHIFTS, st.integers(1, 50), st.integers(0, 2**32 - 1))
 def test_that_the_moments_are_those_of_each_number(n_members, n, shift, block, seed):
     ensemble = np.random.default_rng(seed).standard_normal((n_members, n + 3)) + shift

@@ -23,7 +23,7 @@ def test_that_the_golden_histogram_and_divergence_are_met():
     assert divergence_from_uniform(counts) == pytest.approx(float(GOLDEN["kl"]), rel=1e-12)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 8), st.integers(1, 20))
 def test_that_monotone_maps_change_nothing_and_parts_add_up(seed, n_members, n):
     rng = np.random.default_rng(seed)
@@ -60,7 +60,7 @@ def test_that_what_cannot_be_used_is_refused():
             divergence_from_uniform(counts)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.integers(1, 15))
 def test_that_members_that_equal_the_truth_share_its_ranks(seed, n_members, n):
     rng = np.random.default_rng(seed)

@@ -23,7 +23,7 @@ def problem(seed, n_members, n_obs):
     )
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @drawn
 def test_that_scores_are_those_of_the_plain_formulas_in_units_of_the_errors(seed, n_members, n_obs):
     _, predicted, truth, std = problem(seed, n_members, n_obs)
@@ -40,7 +40,7 @@ def test_that_scores_are_those_of_the_plain_formulas_in_units_of_the_errors(seed
         assert np.average(bins**2, weights=found.skill.n_cases) == pytest.approx(whole**2)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @drawn
 def test_that_units_do_not_matter(seed, n_members, n_obs):
     rng, predicted, truth, std = problem(seed, n_members, n_obs)
@@ -52,7 +52,7 @@ def test_that_units_do_not_matter(seed, n_members, n_obs):
     assert found.crps == pytest.approx(expected.crps)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @drawn
 def test_that_mean_misfits_are_those_by_group_in_one_pass(seed, n_members, n_obs):
     rng, predicted, values, std = problem(seed, n_members, n_obs)

@@ -68,7 +68,7 @@ def close(actual, expected, tolerance=1e-12):
     np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * max(1.0, np.abs(expected).max()))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @drawn
 def test_that_blocks_give_what_the_whole_gives(seed, n_members, n_obs, kind, block, window):
     given_ = problem(seed, n_members, n_obs, kind)
@@ -87,7 +87,7 @@ def test_that_blocks_give_what_the_whole_gives(seed, n_members, n_obs, kind, blo
         )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @drawn
 def test_that_serial_filters_by_blocks_are_those_of_the_whole(seed, n_members, n_obs, kind, block, window):
     predicted, values, error = problem(seed, n_members, n_obs, kind)

@@ -47,7 +47,7 @@ def test_that_a_truth_does_not_depend_on_how_long_it_goes_on():
     np.testing.assert_array_equal(long[:4], short)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(seeds, st.integers(1, 11))
 def test_that_the_first_part_is_scored_the_same_however_long_the_rest_is(seed, n_first):
     prior, seen = drawn(seed)
@@ -58,7 +58,7 @@ def test_that_the_first_part_is_scored_the_same_however_long_the_rest_is(seed, n
         np.testing.assert_array_equal(one[:n_first], other)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(seeds)
 def test_that_permuting_the_members_changes_scores_by_rounding_only(seed):
     prior, seen = drawn(seed)
@@ -82,7 +82,7 @@ def test_that_an_analysis_that_changes_nothing_leaves_the_free_model():
     assert [number for number, _ in visited] == list(range(12))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(seeds, st.integers(1, 4))
 def test_that_iterating_with_a_linear_model_is_the_etkf(seed, most):
     prior, seen = drawn(seed, model=turning())

@@ -22,7 +22,7 @@ def problem(seed, n_members):
     return rng, prior, etkf(prior[:, :3] + prior[:, 3:6], rng.standard_normal(3), rng.uniform(0.5, 2, 3))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @sizes
 def test_that_a_rotation_is_orthogonal_and_keeps_the_mean(seed, n_members):
     rotation = mean_preserving_rotation(np.random.default_rng(seed).standard_normal((n_members - 1,) * 2))
@@ -40,7 +40,7 @@ def test_that_rotations_are_uniform_to_second_order():
     np.testing.assert_allclose((inner**2).mean(axis=0), 1 / 3, atol=0.03)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @sizes
 def test_that_a_rotation_changes_neither_mean_nor_covariance(seed, n_members):
     rng, prior, transform = problem(seed, n_members)
@@ -50,7 +50,7 @@ def test_that_a_rotation_changes_neither_mean_nor_covariance(seed, n_members):
     np.testing.assert_allclose(np.cov(turned.T), np.cov(plain.T), atol=1e-12)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @sizes
 def test_that_slices_and_linear_maps_of_the_state_commute_with_a_transform(seed, n_members):
     rng, prior, transform = problem(seed, n_members)

@@ -86,14 +86,14 @@ def test_that_the_worked_example_of_the_inflated_gain_is_met(inflation, key):
     close(apply_transform(transform, prior), golden[key].T)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(drawn, st.sampled_from(["etkf", "denkf", "stochastic"]))
 def test_that_the_mean_is_the_kalman_mean(sizes, name):
     problem = Problem(*sizes)
     close(problem.posterior(name).mean(axis=0), problem.kalman()[0])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(drawn)
 def test_that_the_covariances_are_those_of_the_table(sizes):
     problem = Problem(*sizes)
@@ -113,7 +113,7 @@ def test_that_r_to_infinity_gives_the_identity(name):
     close(transform.anomaly_transform, np.eye(6), 1e-12)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(drawn, st.sampled_from(list(FILTERS)))
 def test_that_permuting_the_members_permutes_the_posterior(sizes, name):
     problem = Problem(*sizes)
@@ -166,7 +166,7 @@ def test_that_many_members_give_the_kalman_filter(name):
     close(np.mean([np.cov(b.T) for b in blocks], axis=0), expected, 0.03)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(drawn)
 def test_that_the_stochastic_filter_is_one_update_with_alpha_one(sizes):
     problem = Problem(*sizes)
@@ -177,7 +177,7 @@ def test_that_the_stochastic_filter_is_one_update_with_alpha_one(sizes):
     close(problem.posterior("stochastic_norecentre"), expected)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(drawn, st.floats(-0.5, 5))
 def test_that_an_inflated_gain_is_that_of_a_smaller_r(sizes, inflation):
     problem = Problem(*sizes)
@@ -199,7 +199,7 @@ def test_that_the_symmetric_root_moves_the_members_least():
     np.testing.assert_allclose(transform.anomaly_transform, transform.anomaly_transform.T, atol=1e-14)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 12))
 def test_that_recentred_perturbations_have_mean_zero_and_keep_their_variance(seed, n_members):
     draws = np.random.default_rng(seed).standard_normal((n_members, 3))

@@ -32,7 +32,7 @@ def cost_and_gradient(weights, predicted, values, variances):
     return cost, -anomalies @ (residual / variances) + (n + 1) * weights / norm
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @drawn
 def test_that_the_weights_are_the_lowest_minimum_of_the_cost(seed, n_members, n_obs, distance):
     arrays = problem(seed, n_members, n_obs, distance)
@@ -45,7 +45,7 @@ def test_that_the_weights_are_the_lowest_minimum_of_the_cost(seed, n_members, n_
     assert cost <= min(lower) + 1e-9 * abs(cost)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @drawn
 def test_that_the_mean_is_that_of_the_etkf_of_an_inflated_forecast(seed, n_members, n_obs, distance):
     predicted, values, variances = problem(seed, n_members, n_obs, distance)
@@ -59,7 +59,7 @@ def test_that_the_mean_is_that_of_the_etkf_of_an_inflated_forecast(seed, n_membe
     )
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @drawn
 def test_that_the_anomalies_are_a_root_of_the_inverse_hessian(seed, n_members, n_obs, distance):
     arrays = problem(seed, n_members, n_obs, distance)
@@ -72,7 +72,7 @@ def test_that_the_anomalies_are_a_root_of_the_inverse_hessian(seed, n_members, n
     np.testing.assert_allclose(product, np.eye(n_members), atol=1e-6)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 12), st.integers(1, 9), st.floats(1, 50))
 def test_that_a_larger_innovation_never_gives_a_smaller_inflation(seed, n_members, n_obs, factor):
     predicted, values, variances = problem(seed, n_members, n_obs, 1.0)
@@ -103,7 +103,7 @@ def test_that_the_posterior_s_mean_is_moved_by_the_weights_alone():
     )
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @drawn
 def test_that_the_anomalies_may_be_those_of_the_etkf_of_the_inflated_forecast(
     seed, n_members, n_obs, distance
@@ -118,7 +118,7 @@ def test_that_the_anomalies_may_be_those_of_the_etkf_of_the_inflated_forecast(
         np.testing.assert_allclose(posterior, expected, rtol=0, atol=1e-9 * max(1, np.abs(expected).max()))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @drawn
 def test_that_a_corrected_mode_is_the_stationary_point_of_its_own_cost(seed, n_members, n_obs, distance):
     predicted, values, variances = problem(seed, n_members, n_obs, distance)

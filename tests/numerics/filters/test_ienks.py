@@ -38,7 +38,7 @@ def close(actual, expected, rtol=1e-8):
     np.testing.assert_allclose(actual, expected, rtol=0, atol=rtol * max(1.0, np.abs(expected).max()))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @drawn
 def test_that_one_iteration_of_a_linear_problem_ends_at_the_etkf_and_stays(seed, n, n_obs):
     problem = Problem(seed, n, n_obs)
@@ -50,7 +50,7 @@ def test_that_one_iteration_of_a_linear_problem_ends_at_the_etkf_and_stays(seed,
         assert again.change < 1e-6
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1))
 def test_that_the_bundle_stops_where_the_gradient_of_the_cost_is_zero(seed):
     problem = Problem(seed, bend=0.05)

@@ -27,7 +27,7 @@ def filtered(seed, n_steps=4, n_members=6):
     return history, transforms, model, observations
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1))
 def test_that_composed_transforms_do_what_each_does_in_turn(seed):
     history, transforms, *_ = filtered(seed)
@@ -39,7 +39,7 @@ def test_that_composed_transforms_do_what_each_does_in_turn(seed):
     np.testing.assert_allclose(nested.weights, composed(transforms).weights, atol=1e-12)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 3))
 def test_that_a_smoothed_member_of_a_model_without_noise_is_the_trajectory_to_the_filtered_one(seed, step):
     history, transforms, model, _ = filtered(seed)
@@ -66,7 +66,7 @@ def test_that_what_cannot_be_used_is_refused():
         transforms_for(0, 3, -1)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1), st.lists(st.booleans(), min_size=3, max_size=3))
 def test_that_who_leaves_between_analyses_is_taken_out_where_it_leaves(seed, stays):
     rng = np.random.default_rng(seed)

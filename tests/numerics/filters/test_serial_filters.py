@@ -75,7 +75,7 @@ def test_that_the_golden_tapered_analyses_are_met(scheme, case):
     meets(state, golden["esrf_serial_loc"], CASES[case])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @drawn
 def test_that_mean_and_covariance_are_those_of_the_etkf(seed, n_members, n_state, n_obs, scheme):
     prior, *rest = problem(seed, n_members, n_state, n_obs)
@@ -97,7 +97,7 @@ def test_that_whitened_observations_stand_for_correlated_errors(scheme):
     close(np.cov(serial.T), np.cov(batch.T))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @drawn
 def test_that_both_schemes_agree_member_by_member_tapered_or_not(seed, n_members, n_state, n_obs, scheme):
     prior, *rest = problem(seed, n_members, n_state, n_obs)
@@ -111,7 +111,7 @@ def test_that_both_schemes_agree_member_by_member_tapered_or_not(seed, n_members
         close(ensrf, eakf)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @drawn
 def test_that_a_transform_does_what_the_sequence_does(seed, n_members, n_state, n_obs, scheme):
     prior, *rest = problem(seed, n_members, n_state, n_obs)
@@ -119,7 +119,7 @@ def test_that_a_transform_does_what_the_sequence_does(seed, n_members, n_state, 
     close(apply_transform(serial_transform(factors), prior), apply_serial(factors, prior))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @drawn
 def test_that_predictions_are_a_state_like_any_other(seed, n_members, n_state, n_obs, scheme):
     # With the same taper, replaying the sequence on the predictions themselves, or on a state that holds
@@ -134,7 +134,7 @@ def test_that_predictions_are_a_state_like_any_other(seed, n_members, n_state, n
     close(apply_serial(factors, predicted, taper.T), state)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @drawn
 def test_that_the_order_does_not_matter_without_a_taper(seed, n_members, n_state, n_obs, scheme):
     prior, predicted, values, variances = problem(seed, n_members, n_state, n_obs)
@@ -145,7 +145,7 @@ def test_that_the_order_does_not_matter_without_a_taper(seed, n_members, n_state
     close(np.cov(other.T), np.cov(forwards.T))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @drawn
 def test_that_slices_give_what_the_whole_gives(seed, n_members, n_state, n_obs, scheme):
     prior, *rest = problem(seed, n_members, n_state, n_obs)

@@ -107,7 +107,7 @@ class Problem:
         return mean + gain @ (values - mean @ self.map), covariance - gain @ self.map.T @ covariance
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @drawn
 def test_that_every_root_has_the_kalman_mean_of_the_shrunk_covariance(seed, n, m, n_obs, gamma):
     problem = Problem(seed, n, m, n_obs)
@@ -115,7 +115,7 @@ def test_that_every_root_has_the_kalman_mean_of_the_shrunk_covariance(seed, n, m
         close(problem.apply(transform).mean(axis=0), problem.kalman(gamma)[0])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @drawn
 def test_that_gamma_zero_is_the_etkf(seed, n, m, n_obs, gamma):
     problem = Problem(seed, n, m, n_obs)
@@ -127,7 +127,7 @@ def test_that_gamma_zero_is_the_etkf(seed, n, m, n_obs, gamma):
     close(np.cov(problem.apply(roots["low rank"]).T), np.cov(expected.T))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @drawn
 def test_that_the_low_rank_covariance_is_the_best_of_its_rank_and_says_what_it_keeps(
     seed, n, m, n_obs, gamma
@@ -143,7 +143,7 @@ def test_that_the_low_rank_covariance_is_the_best_of_its_rank_and_says_what_it_k
     close(found, kept @ vectors[:, ::-1][:, : n - 1].T)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.floats(0.05, 0.95))
 def test_that_the_dynamic_root_meets_the_whole_covariance_where_the_members_span_the_state(seed, gamma):
     problem = Problem(seed, 12, 9, 4, n_state=3)
@@ -161,7 +161,7 @@ def test_that_the_dynamic_root_meets_the_whole_covariance_where_the_members_span
     close((1 - gamma) * np.cov(dynamic.T) + rest, problem.kalman(gamma)[1])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @drawn
 def test_that_permuting_the_members_permutes_the_posterior(seed, n, m, n_obs, gamma):
     problem = Problem(seed, n, m, n_obs)
@@ -172,7 +172,7 @@ def test_that_permuting_the_members_permutes_the_posterior(seed, n, m, n_obs, ga
     close(apply_shrinkage(transform, problem.prior[order], problem.synthetic), expected[order])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @drawn
 def test_that_slices_give_what_the_whole_gives(seed, n, m, n_obs, gamma):
     problem = Problem(seed, n, m, n_obs)

@@ -70,7 +70,7 @@ def test_that_the_whole_target_matches_itself():
     np.testing.assert_allclose(np.cov(members.T), 4 * covariance(0), atol=0.05 * covariance(0).max() * 4)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.floats(1e-3, 1), st.integers(2, 50), st.integers(3, 40))
 def test_that_the_weight_falls_as_the_ensemble_looks_less_like_the_target(sphericity, dimension, n_members):
     gamma = rblw_gamma(MatchedScale(1.0, sphericity, dimension, n_members))
@@ -85,7 +85,7 @@ def test_that_weights_of_lorenz_96_with_five_members_keep_the_known_bounds():
     assert rblw_gamma(MatchedScale(1.0, 0.0, 40, 5)) == 1.0
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 5))
 def test_that_slices_of_the_state_add_up(seed, cut):
     rng = np.random.default_rng(seed)

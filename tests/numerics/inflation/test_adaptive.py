@@ -56,7 +56,7 @@ def errors(rng, n_obs):
     }
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["diagonal", "dense", "block", "low_rank"]))
 def test_that_observations_read_by_blocks_tell_what_all_at_once_tell(seed, kind):
     rng = np.random.default_rng(seed)
@@ -108,7 +108,7 @@ def test_that_the_variance_falls_with_the_number_of_observations():
     assert many.variance == pytest.approx(few.variance / 4)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.floats(-1, 5), st.floats(1e-3, 10), st.floats(-1, 5), st.floats(1e-3, 10))
 def test_that_a_combination_lies_between_and_is_known_better_than_both(old, old_var, new, new_var):
     both = combined_inflation(InflationEstimate(old, old_var), InflationEstimate(new, new_var), growth=1.0)

@@ -48,7 +48,7 @@ def test_that_the_golden_ensembles_are_met(case, way):
     assert np.abs(posterior - expected).max() <= CASES[case] * np.abs(expected).max()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @drawn
 def test_that_every_inflation_keeps_the_mean(seed, number):
     prior, posterior = pair(seed)
@@ -62,7 +62,7 @@ def test_that_every_inflation_keeps_the_mean(seed, number):
         close(inflated.mean(axis=0), posterior.mean(axis=0))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @drawn
 def test_that_the_covariance_is_multiplied_by_the_factors_of_both_numbers(seed, number):
     _, posterior = pair(seed)
@@ -97,7 +97,7 @@ def test_that_a_number_without_posterior_spread_stays():
     np.testing.assert_array_equal(relax_to_spread(prior, posterior, 1.5)[:, 1], posterior[:, 1])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @drawn
 def test_that_a_relaxed_transform_does_what_relaxing_afterwards_does(seed, number):
     prior, _ = pair(seed)

@@ -46,7 +46,7 @@ WAYS = {
 }
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.floats(0, 2), st.sampled_from(list(WAYS)), st.booleans())
 def test_that_in_place_is_what_the_function_of_arrays_gives_rounded_once(seed, number, way, single):
     prior, posterior = pair(seed)

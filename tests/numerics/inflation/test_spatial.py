@@ -85,7 +85,7 @@ def test_that_the_factor_stays_finite_and_above_zero_whatever_is_observed(densit
     assert (found.deviation > 0).all()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @seeds
 def test_that_gaussian_deviations_never_grow_and_others_by_5_percent_an_observation_at_most(seed, density):
     field, *rest = problem(seed)
@@ -94,7 +94,7 @@ def test_that_gaussian_deviations_never_grow_and_others_by_5_percent_an_observat
     assert (found.deviation <= growth * field.deviation * (1 + 1e-12)).all()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @seeds
 def test_that_slices_give_what_the_whole_gives(seed, density):
     field, prior, *rest = problem(seed)
@@ -107,7 +107,7 @@ def test_that_slices_give_what_the_whole_gives(seed, density):
         np.testing.assert_allclose(found.deviation, whole.deviation[part], rtol=1e-9)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @seeds
 def test_that_a_sparse_taper_gives_what_a_dense_one_gives_and_keeps_the_bits_of_what_is_out_of_reach(
     seed, density

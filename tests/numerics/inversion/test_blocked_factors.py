@@ -42,7 +42,7 @@ def close(actual, expected, rtol=1e-12):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**32 - 1), n_members=st.integers(2, 9), n_obs=st.integers(4, 40))
 def test_that_blocks_give_the_factors_that_the_formulas_give(kind, seed, n_members, n_obs):
     arrays = problem(seed, kind, n_members, n_obs)

@@ -85,7 +85,7 @@ def close(actual, expected, rtol=1e-12):
 
 
 @any_kind
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(seeds, st.integers(2, 9), st.integers(3, 60), st.integers(1, 70), st.sampled_from(list(PROJECTIONS)))
 def test_that_the_size_of_blocks_does_not_matter(kind, seed, n_members, n_obs, size, inversion):
     arrays = problem(seed, kind, n_members, n_obs)
@@ -95,7 +95,7 @@ def test_that_the_size_of_blocks_does_not_matter(kind, seed, n_members, n_obs, s
 
 
 @any_kind
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     seeds,
     st.integers(2, 9),

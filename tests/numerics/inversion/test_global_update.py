@@ -30,7 +30,7 @@ def close(actual, expected):
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-12 * max(1.0, np.abs(expected).max()))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seeds, sizes, st.sampled_from(["exact_cholesky", "subspace_rescaled"]))
 def test_that_in_place_equals_the_plain_update(seed, shape, inversion):
     prior, *rest = problem(seed, *shape)
@@ -39,7 +39,7 @@ def test_that_in_place_equals_the_plain_update(seed, shape, inversion):
     close(prior, expected)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seeds, sizes, st.integers(1, 5), st.sampled_from([np.float32, np.float64]))
 def test_that_neither_threads_nor_the_place_change_a_bit(seed, shape, n_threads, dtype):
     n_members, n, _ = shape
@@ -52,7 +52,7 @@ def test_that_neither_threads_nor_the_place_change_a_bit(seed, shape, n_threads,
     assert prior.tobytes() == apart.tobytes()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seeds, sizes, st.sampled_from([64, 100, LONGEST_BLOCK]), st.sampled_from([64, 2000, 2**20]))
 def test_that_the_size_of_blocks_does_not_matter(seed, shape, longest, numbers):
     n_members, n, _ = shape
@@ -67,7 +67,7 @@ def test_that_the_size_of_blocks_does_not_matter(seed, shape, longest, numbers):
 
 
 @either_type
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=seeds, shape=sizes, mean=st.sampled_from([0.0, 1.0, 1e4]), size=st.sampled_from([0.1, 10.0]))
 def test_that_no_number_is_further_from_the_exact_product_than_the_bound(dtype, seed, shape, mean, size):
     n_members, n, _ = shape

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from daflow.errors import CombinationError, ConfigError
@@ -123,14 +123,12 @@ def test_that_the_golden_counts_are_kept(case):
     assert n_keep(np.array(case["s"], dtype=float), case["truncation"]) == case["keep"]
 
 
-@settings(deadline=None)
 @given(st.integers(1, 9), st.integers(1, 9), st.floats(1e-3, 1e3))
 def test_that_a_threshold_on_a_cumulative_sum_is_not_decided_by_rounding(first, second, scale):
     values = scale * np.array([float(max(first, second)), float(min(first, second))])
     assert n_keep(values, values[0] / values.sum()) == 1
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=8), st.floats(1e-6, 1))
 def test_that_what_is_kept_reaches_the_fraction_and_one_less_does_not(values, truncation):
     ordered = np.sort(np.array(values))[::-1]

@@ -45,7 +45,7 @@ def factors_of(seed, n_members, k):
     return ThinTransform(weights, anomalies - anomalies.mean(axis=0))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(seeds, sizes, st.booleans())
 def test_that_the_factors_are_the_matrix(seed, shape, dense):
     with pytest.MonkeyPatch.context() as patch:
@@ -78,7 +78,7 @@ def test_that_names_tell_a_transform_from_more_than_that():
     assert matrix_of({"mean": np.zeros(2)}) is None
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     seed=seeds,
     shape=st.tuples(st.integers(2, 12), st.integers(1, 300), st.integers(1, 5)),
@@ -97,7 +97,7 @@ def test_that_no_number_is_further_from_the_exact_product_than_the_bound(seed, s
     assert (np.abs(prior - exact) <= unit * (n_members + k + 4) * (np.abs(wide) + sizes_of_terms)).all()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seeds, st.tuples(st.integers(2, 12), st.integers(1, 300), st.integers(1, 5)), st.integers(1, 4))
 def test_that_neither_threads_nor_the_place_change_a_bit(seed, shape, n_threads):
     n_members, n, k = shape

@@ -68,7 +68,7 @@ def test_that_the_golden_trajectories_of_es_mda_are_followed(case, trajectory, i
 # --- laws ------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(drawn, st.sampled_from(EXACT))
 def test_that_all_exact_inversions_agree(sizes, inversion):
     given_ensemble = ensemble(*sizes)

@@ -38,14 +38,14 @@ def mixed(seed, n=900, m=30):
 
 
 @given(seed=seeds)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_that_a_plan_holds_the_weight_of_every_pair(seed):
     given_arrays = mixed(seed)
     close(weights_of(plan_localization(*given_arrays)), dense_by_kind(*given_arrays))
 
 
 @given(seed=seeds)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_that_a_point_that_hears_anything_is_in_one_cell(seed):
     *given_arrays, rules = mixed(seed)
     rules |= dict.fromkeys([(8, 0), (8, 1), (8, 2)], taper_of(lengths=(0.3, 0.5, None)))

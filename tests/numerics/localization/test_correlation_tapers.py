@@ -67,7 +67,7 @@ def test_that_weak_correlations_keep_one_over_the_square_of_the_factor():
     np.testing.assert_allclose(exponential_weights([[0.0, 0.29, 0.66]], factor=4.0), [[1 / 16, 1 / 16, 1]])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 9))
 def test_that_correlations_are_those_of_numpy_in_any_units_and_by_slices(seed, n_members):
     rng = np.random.default_rng(seed)

@@ -23,7 +23,7 @@ from tests.numerics.localization.tapers_by_hand import (
 
 
 @given(seed=seeds)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_that_each_pair_of_variable_and_kind_follows_its_own_rule(seed):
     rng = np.random.default_rng(seed)
     points, obs_points = scattered(seed, 200), scattered(seed + 1, 30)
@@ -45,7 +45,7 @@ def test_that_nothing_in_reach_at_all_stores_nothing():
 
 
 @given(family=families, option=options, seed=seeds, with_cutoff=st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_that_the_sparse_taper_equals_the_dense_formula(family, option, seed, with_cutoff):
     cutoff = 1.7 if with_cutoff and np.isinf(TAPERS[family].reach) else None
     taper = DistanceTaper(family, cutoff=cutoff, **option)
@@ -54,7 +54,7 @@ def test_that_the_sparse_taper_equals_the_dense_formula(family, option, seed, wi
 
 
 @given(family=families, option=options, seed=seeds)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_that_the_taper_among_observations_is_symmetric_with_ones_on_the_diagonal(family, option, seed):
     weights = obs_obs_taper(scattered(seed, 40), DistanceTaper(family, **option)).toarray()
     np.testing.assert_array_equal(weights, weights.T)
@@ -159,7 +159,7 @@ def ring_weights(points, obs_points, taper):
 @given(
     seed=seeds, angle=st.sampled_from([0.0, 30.0]), family=st.sampled_from(["gaspari_cohn", "step", "beta"])
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_that_a_domain_that_closes_on_itself_is_measured_the_shortest_way_around(seed, angle, family):
     rng = np.random.default_rng(seed)
     points, obs_points = (

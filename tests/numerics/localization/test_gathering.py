@@ -2,7 +2,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from daflow.numerics.localization import gathering
@@ -20,7 +20,6 @@ def slices(draw):
     return wide, n, points
 
 
-@settings(deadline=None)  # what is compiled is compiled once
 @given(slices())
 def test_that_both_ways_give_the_same_bits_and_touch_nothing_else(given_slice):
     wide, n, points = given_slice

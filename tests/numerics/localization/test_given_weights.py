@@ -13,7 +13,7 @@ from daflow.numerics.localization.localized_update import add_tapered_increment
 TAPER = DistanceTaper("gaspari_cohn", (0.3, 0.3, None))
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 200), st.integers(1, 30))
 def test_that_weights_of_a_taper_update_as_the_plan_of_the_taper_does(seed, n_state, n_obs):
     rng = np.random.default_rng(seed)

@@ -49,7 +49,7 @@ def test_that_dropout_meets_the_golden_kernel(case):
     np.testing.assert_array_equal(taper, golden["bern_kernel"])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @shapes
 def test_that_rows_of_slices_are_those_of_the_whole(n_state, n_obs, seed):
     rng = np.random.default_rng(seed)
@@ -65,7 +65,7 @@ def test_that_rows_of_slices_are_those_of_the_whole(n_state, n_obs, seed):
         )
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @shapes
 def test_that_dropout_keeps_all_or_the_diagonal_at_its_ends_and_is_symmetric_where_square(
     n_state, n_obs, seed
@@ -110,7 +110,7 @@ def test_that_a_probability_beyond_one_is_refused():
         dropout_taper((0, 2), (2, 2), 1.5, sequence(np.zeros(9)))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @shapes
 def test_that_weights_of_any_pairs_are_those_of_the_taper_of_all(n_state, n_obs, seed):
     rng = np.random.default_rng(seed)

@@ -65,7 +65,7 @@ def test_that_there_are_golden_numbers():
 
 @SOLVERS
 @given(seed=seeds, n_members=st.integers(2, 12))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_that_it_equals_the_plain_formula_of_each_point(solver, seed, n_members):
     where, *ensemble = problem(seed, n_members=n_members)
     expected = plain_letkf(dense_by_kind(*where), *ensemble)
@@ -74,7 +74,7 @@ def test_that_it_equals_the_plain_formula_of_each_point(solver, seed, n_members)
 
 @SOLVERS
 @given(seed=seeds, cut=st.integers(0, 400))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_that_it_does_not_depend_on_the_split_into_slices(solver, seed, cut):
     (points, variables, *others), slab, *obs = problem(seed)
     whole = updated(plan_localization(points, variables, *others), slab, *obs, solver)
@@ -93,7 +93,7 @@ def test_that_with_weights_of_one_it_is_the_global_transform_filter(solver, tape
 
 @SOLVERS
 @given(seed=seeds)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_that_its_mean_is_that_of_the_stochastic_analysis_without_perturbations(solver, seed):
     where, slab, anomalies, innovation = problem(seed)
     plan = plan_localization(*where)
@@ -131,7 +131,7 @@ def test_that_an_innovation_that_does_not_fit_is_refused():
 
 
 @given(seed=seeds, n_members=st.integers(2, 12))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_that_with_weights_of_one_its_factors_give_the_etkf(seed, n_members):
     rng = np.random.default_rng(seed)
     prior, predicted = rng.standard_normal((n_members, 7)), rng.standard_normal((n_members, 5))

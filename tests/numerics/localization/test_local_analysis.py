@@ -48,7 +48,7 @@ def mixed(seed, n, m):
 
 @SOLVERS
 @given(seed=seeds, n_members=st.integers(2, 12))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_that_it_equals_the_plain_formula_of_each_point(solver, seed, n_members):
     given_arrays = mixed(seed, 400, 30)
     slab, anomalies, mismatch = ensembles(seed, n_members, 400, 30)
@@ -58,7 +58,7 @@ def test_that_it_equals_the_plain_formula_of_each_point(solver, seed, n_members)
 
 @SOLVERS
 @given(seed=seeds, cut=st.integers(0, 400))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_that_it_does_not_depend_on_the_split_into_slices(solver, seed, cut):
     points, variables, obs_points, kinds, rules = mixed(seed, 400, 30)
     slab, anomalies, mismatch = ensembles(seed, 6, 400, 30)
@@ -121,7 +121,7 @@ def test_that_what_hears_nothing_stays_as_it_is_bit_for_bit(solver, dtype):
 
 
 @given(option=options, seed=seeds)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_that_compiled_or_not_and_whatever_the_buffer_it_is_the_same(option, seed):
     rules = {(0, 0): DistanceTaper("gaspari_cohn", **option)}
     plan = plan_localization(scattered(seed, 700), 0, scattered(seed + 1, 23), 0, rules)

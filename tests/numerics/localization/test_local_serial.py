@@ -44,7 +44,7 @@ def test_that_the_golden_tapered_analysis_is_met_cell_by_cell(scheme):
     assert np.abs(posterior - expected).max() <= 1e-8 * np.abs(expected).max()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1))
 def test_that_cells_give_what_the_dense_tapers_give(seed):
     prior, predicted, values, variances = problem(seed)

@@ -26,7 +26,7 @@ def close(got, expected):
 
 
 @SOLVERS
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(shapes=shapes, n_members=st.integers(2, 20), seed=st.integers(0, 2**32 - 1))
 def test_that_each_point_has_the_gains_of_the_plain_formula(solver, shapes, n_members, seed):
     rng = np.random.default_rng(seed)
@@ -42,7 +42,7 @@ def test_that_each_point_has_the_gains_of_the_plain_formula(solver, shapes, n_me
         close(two.heard, plain_root_gains(z, w, departures))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     shapes=shapes, n_members=st.integers(2, 20), seed=st.integers(0, 2**32 - 1), power=st.floats(-3.0, 3.0)
 )

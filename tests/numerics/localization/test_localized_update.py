@@ -33,7 +33,7 @@ def updated(plan, slab, left, right):
 
 
 @given(family=families, option=options, seed=seeds, with_cutoff=st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_that_the_increment_equals_the_dense_formula(family, option, seed, with_cutoff):
     cutoff = 1.7 if with_cutoff and np.isinf(TAPERS[family].reach) else None
     taper = DistanceTaper(family, cutoff=cutoff, **option)
@@ -45,7 +45,7 @@ def test_that_the_increment_equals_the_dense_formula(family, option, seed, with_
 
 
 @given(seed=seeds)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_that_increments_of_several_rules_add_up(seed):
     rng = np.random.default_rng(seed)
     given_arrays = (
@@ -61,7 +61,7 @@ def test_that_increments_of_several_rules_add_up(seed):
 
 
 @given(family=families, option=options, seed=seeds, cut=st.integers(0, 700))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_that_the_increment_does_not_depend_on_the_split_into_slices(family, option, seed, cut):
     rules = {(0, 0): DistanceTaper(family, **option)}
     points, obs_points = scattered(seed, 700), scattered(seed + 1, 23)
@@ -73,7 +73,7 @@ def test_that_the_increment_does_not_depend_on_the_split_into_slices(family, opt
 
 
 @given(option=options, seed=seeds)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_that_the_same_points_give_the_same_bits_wherever_the_rows_lie(option, seed):
     rules = {(0, 0): DistanceTaper("gaspari_cohn", **option)}
     points, obs_points = scattered(seed, 700), scattered(seed + 1, 23)
@@ -90,7 +90,7 @@ def test_that_the_same_points_give_the_same_bits_wherever_the_rows_lie(option, s
 
 
 @given(seed=seeds, size=st.sampled_from([1, 1 << 12, 1 << 15]))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_that_the_buffer_s_size_does_not_count(seed, size):
     points, obs_points = scattered(seed, 700), scattered(seed + 1, 23)
     slab, left, right = ensembles(seed, 6, 700, 23)
@@ -103,7 +103,7 @@ def test_that_the_buffer_s_size_does_not_count(seed, size):
 
 
 @given(seed=seeds)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_that_float32_is_calculated_in_float64_and_rounded_once(seed):
     points, obs_points = scattered(seed, 700), scattered(seed + 1, 23)
     slab, left, right = ensembles(seed, 6, 700, 23)
@@ -132,7 +132,7 @@ def test_that_what_hears_nothing_stays_as_it_is_bit_for_bit(dtype):
 
 
 @given(seed=seeds)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_that_untapered_it_is_the_global_product(seed):
     slab, left, right = ensembles(seed, 6, 300, 23)
     nowhere = np.full((300, 3), np.nan)

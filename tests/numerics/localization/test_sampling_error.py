@@ -105,7 +105,7 @@ def test_that_the_formula_for_parity_is_not_symmetric():
     assert found[0] > 15 * found[1]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @seeds
 def test_that_a_power_of_zero_is_nothing_and_perfect_correlations_stay(seed):
     correlation = np.random.default_rng(seed).uniform(-1, 1, (3, 4))
@@ -120,14 +120,14 @@ def test_that_a_power_of_zero_is_nothing_and_perfect_correlations_stay(seed):
         np.testing.assert_array_equal(weights, [[1.0, 1.0]])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @seeds
 def test_that_more_members_never_lower_a_weight(seed):
     correlation = np.random.default_rng(seed).uniform(-1, 1, (3, 4))
     assert (fisher_weights(correlation, 30) >= fisher_weights(correlation, 10)).all()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(list(CORRELATION_STDS)), st.integers(0, 30))
 def test_that_the_survey_of_slices_is_that_of_the_whole(seed, std, cut):
     correlation = np.random.default_rng(seed).uniform(-1, 1, (30, 4))
@@ -137,7 +137,7 @@ def test_that_the_survey_of_slices_is_that_of_the_whole(seed, std, cut):
     np.testing.assert_allclose(parts.products, whole.products, rtol=1e-12, atol=1e-14)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.floats(0, 3), st.floats(0, 3))
 def test_that_a_smaller_tolerance_never_gives_a_larger_correction_nor_exceeds_the_noise(seed, one, other):
     correlation = np.random.default_rng(seed).uniform(-1, 1, (8, 4))

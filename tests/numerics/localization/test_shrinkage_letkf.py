@@ -89,7 +89,7 @@ def plain(problem, weights, gamma):
 
 @SOLVERS
 @given(seeds, sizes, sizes, st.floats(0, 0.95), st.integers(3, 60))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_that_it_equals_the_plain_formula_of_each_point(solver, seed, n_members, n_synthetic, gamma, cell):
     problem = Problem(seed, 60, 16, n_members, n_synthetic)
     expected = plain(problem, dense_by_kind(*problem.where), gamma)
@@ -101,7 +101,7 @@ def test_that_it_equals_the_plain_formula_of_each_point(solver, seed, n_members,
 
 
 @given(seeds, sizes, sizes, gammas)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_that_each_point_has_the_global_analysis_with_its_own_errors(seed, n_members, n_synthetic, gamma):
     problem = Problem(seed, 40, 16, n_members, n_synthetic)
     found = problem.updated(gamma)
@@ -116,7 +116,7 @@ def test_that_each_point_has_the_global_analysis_with_its_own_errors(seed, n_mem
 
 @SOLVERS
 @given(seeds, sizes, sizes, gammas, st.integers(1, 20))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_that_with_weights_of_one_it_is_the_global_filter(solver, seed, n_members, n_synthetic, gamma, m):
     problem = Problem(seed, 20, m, n_members, n_synthetic)
     expected = whole(problem, gamma, problem.variances)
@@ -129,7 +129,7 @@ def test_that_with_weights_of_one_it_is_the_global_filter(solver, seed, n_member
 
 @SOLVERS
 @given(seeds, sizes, sizes)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_that_a_gamma_of_zero_is_the_letkf(solver, seed, n_members, n_synthetic):
     problem = Problem(seed, n_members=n_members, n_synthetic=n_synthetic)
     expected = problem.slab.copy()
@@ -139,7 +139,7 @@ def test_that_a_gamma_of_zero_is_the_letkf(solver, seed, n_members, n_synthetic)
 
 
 @given(seeds, gammas, st.lists(st.integers(0, 90), max_size=3).map(sorted), st.integers(1, 90))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_that_neither_slices_nor_windows_matter(seed, gamma, cuts, columns):
     problem = Problem(seed)
     expected = problem.updated(gamma)
@@ -152,7 +152,7 @@ def test_that_neither_slices_nor_windows_matter(seed, gamma, cuts, columns):
 
 
 @given(seeds, sizes, gammas)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_that_permuting_the_members_permutes_the_posterior(seed, n_members, gamma):
     problem = Problem(seed, n_members=n_members)
     expected = problem.updated(gamma)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
@@ -28,7 +28,6 @@ def test_that_the_reference_values_are_met(name, function):
 
 @pytest.mark.parametrize("name", TAPERS)
 @given(z=distances)
-@settings(deadline=None)
 def test_that_the_weight_lies_in_0_1(name, z):
     weight = TAPERS[name].weight(z)
     assert np.all((weight >= 0.0) & (weight <= 1.0))
@@ -47,7 +46,6 @@ def test_that_the_weight_never_rises_with_distance(name):
 
 @pytest.mark.parametrize("name", COMPACT)
 @given(beyond=st.floats(1e-7, 1e6))
-@settings(deadline=None)
 def test_that_the_weight_is_0_beyond_the_reach(name, beyond):
     family = TAPERS[name]
     assert family.weight(np.array([family.reach * (1.0 + beyond)]))[0] == 0.0
@@ -84,7 +82,6 @@ def test_that_a_step_includes_its_edge_up_to_rounding():
 
 
 @given(exponent=st.floats(0.1, 1e6), part=st.integers(0, 1024))
-@settings(deadline=None)
 def test_that_beta_is_finite_and_symmetric_about_half_a_length(exponent, part):
     z = part / 1024.0  # so that 1 - z is exact
     weight, mirrored = beta(np.array([z, 1.0 - z]), exponent)

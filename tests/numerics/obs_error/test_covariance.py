@@ -44,7 +44,7 @@ def close(actual, expected, rtol=1e-11):
 
 
 @any_kind
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=seeds)
 def test_that_whiten_and_colour_undo_each_other(kind, seed):
     covariance = make(kind, seed)
@@ -54,7 +54,7 @@ def test_that_whiten_and_colour_undo_each_other(kind, seed):
 
 
 @any_kind
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=seeds)
 def test_that_colour_of_the_identity_squares_to_the_covariance(kind, seed):
     covariance = make(kind, seed)
@@ -63,7 +63,7 @@ def test_that_colour_of_the_identity_squares_to_the_covariance(kind, seed):
 
 
 @any_kind
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=seeds)
 def test_that_solve_undoes_multiply_and_is_whiten_adjoint_after_whiten(kind, seed):
     covariance = make(kind, seed)
@@ -74,7 +74,7 @@ def test_that_solve_undoes_multiply_and_is_whiten_adjoint_after_whiten(kind, see
 
 
 @any_kind
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=seeds)
 def test_that_every_form_gives_what_the_dense_form_gives(kind, seed):
     covariance = make(kind, seed)
@@ -144,7 +144,7 @@ def test_that_a_notebook_may_give_variances_or_a_matrix():
 
 
 @any_kind
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=seeds, size=st.integers(1, 10))
 def test_that_r_is_block_diagonal_in_its_parts_plus_the_patterns_whatever_the_size(kind, seed, size):
     covariance = make(kind, seed)

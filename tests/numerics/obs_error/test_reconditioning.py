@@ -46,7 +46,7 @@ def test_that_the_golden_covariances_are_met_or_what_cannot_be_is_refused(case):
     assert found.condition_after == pytest.approx(case["info"]["cond_after"], rel=1e-6)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @seeds
 def test_that_fractions_of_the_condition_number_are_met_and_eigenvectors_stay(seed, fraction):
     matrix = covariance(seed)
@@ -78,7 +78,7 @@ def test_that_negative_and_zero_eigenvalues_end_positive_under_a_shift_or_thresh
             assert np.linalg.eigvalsh(found.matrix)[0] >= 0.1 * (1 - 1e-9)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(list(RECONDITIONINGS)))
 def test_that_reconditioned_correlations_do_not_know_units(seed, way):
     matrix, scale = covariance(seed), 10.0 ** np.random.default_rng(seed).uniform(-3, 3, 5)

@@ -20,7 +20,7 @@ def predictions(seed, missing=0.1):
     return np.where(rng.uniform(size=(7, 5)) < missing, np.nan, rng.standard_normal((7, 5)))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(list(EVERY)))
 def test_that_what_is_left_has_no_missing_prediction_whatever_the_order(seed, policy):
     predicted = predictions(seed)

@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from daflow.names import Purpose
@@ -25,7 +25,6 @@ def drawn(source, size):
     return np.concatenate([perturb(*part) for part in source.obs_error.parts(size)], axis=1)
 
 
-@settings(deadline=None)
 @given(KEPT, st.integers(1, N_OBS))
 def test_that_those_that_stay_draw_the_same_whichever_are_left_out_and_whatever_the_parts(kept, size):
     rows = np.array(kept)
@@ -34,7 +33,6 @@ def test_that_those_that_stay_draw_the_same_whichever_are_left_out_and_whatever_
     assert drawn(left, size).tobytes() == whole[:, rows].tobytes()
 
 
-@settings(deadline=None)
 @given(KEPT)
 def test_that_errors_with_common_causes_draw_the_same_too(kept):
     rows = np.array(kept)

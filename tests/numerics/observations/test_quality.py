@@ -25,7 +25,7 @@ def test_that_departures_have_unit_variance_where_ensemble_and_errors_are_right(
     assert background_check(predicted, values, variances).mean() > 0.98
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1), st.floats(0.1, 5), st.floats(0.1, 5))
 def test_that_a_larger_threshold_never_drops_more(seed, one, other):
     given_ = problem(np.random.default_rng(seed), 5, 20)

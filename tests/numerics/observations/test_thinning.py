@@ -23,7 +23,7 @@ def test_that_boxes_hold_what_lies_together():
     np.testing.assert_array_equal(boxes_of(places, [10.0, 0.5]), [0, 1, 0, 1, 2])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @seeds
 def test_that_one_is_left_of_each_box_and_thinning_again_changes_nothing(seed, n_obs):
     places, variances, _ = problem(seed, n_obs)
@@ -37,7 +37,7 @@ def test_that_one_is_left_of_each_box_and_thinning_again_changes_nothing(seed, n
     np.testing.assert_array_equal(boxes_of(1e3 * places, 1e3), boxes)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @seeds
 def test_that_the_precision_of_an_average_is_the_sum_of_those_in_its_box(seed, n_obs):
     places, variances, rng = problem(seed, n_obs)

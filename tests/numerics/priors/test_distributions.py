@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from scipy.special import ndtr
@@ -55,7 +55,6 @@ def test_that_the_share_above_a_truncated_value_is_that_above_its_normal(lower, 
 
 @each
 @given(z=normals)
-@settings(deadline=None)
 def test_that_a_larger_normal_never_gives_a_smaller_value(ours, theirs, z):
     values = ours.from_normals(z)
     assert np.all(np.diff(values) >= -1e-13 * np.abs(values[1:]))
@@ -63,7 +62,6 @@ def test_that_a_larger_normal_never_gives_a_smaller_value(ours, theirs, z):
 
 @each
 @given(z=normals)
-@settings(deadline=None)
 def test_that_the_value_is_finite_and_within_the_support(ours, theirs, z):
     values = ours.from_normals(z)
     lower, upper = theirs.support()
@@ -77,7 +75,6 @@ def test_that_the_median_belongs_to_0(ours, theirs):
 
 
 @given(z=normals)
-@settings(deadline=None)
 def test_that_a_constant_is_constant(z):
     np.testing.assert_array_equal(Constant(4.5).from_normals(z), np.full(len(z), 4.5))
 

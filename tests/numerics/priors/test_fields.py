@@ -63,7 +63,7 @@ def test_that_the_correlation_is_1_at_lag_0_and_never_rises(options):
 
 @each_model
 @given(length=st.floats(1e-3, 1e6))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_that_the_correlation_at_the_range_is_what_the_range_means(options, length):
     expected = 0.0 if options["model"] == "spherical" else 0.05
     variogram = Variogram(ranges=(length, None, None), **options)
@@ -90,7 +90,6 @@ def test_that_matern_spans_from_exponential_to_gaussian():
 
 
 @given(x=st.floats(-9, 9), y=st.floats(-9, 9), angle=st.floats(-360, 360))
-@settings(deadline=None)
 def test_that_a_lag_and_its_opposite_correlate_alike(x, y, angle):
     variogram = Variogram("exponential", (5.0, 2.0, None), angle=angle)
     there, back = (variogram.correlation([s * np.array(x), s * np.array(y), None]) for s in (1, -1))
@@ -106,7 +105,6 @@ def test_that_the_angle_turns_from_x_counter_clockwise():
 
 
 @given(x=st.floats(0.1, 9.0), y=st.floats(0.1, 9.0))
-@settings(deadline=None)
 def test_that_the_extent_is_the_ranges_and_turns_with_them(x, y):
     plain, turned = (Variogram("spherical", (x, y, None), angle=angle).extent() for angle in (0.0, 90.0))
     assert plain == (x, y, 0.0)

@@ -48,7 +48,7 @@ each = pytest.mark.parametrize(("transform", "values"), CASES.values(), ids=CASE
 
 @each
 @given(seed=seeds)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_that_the_inverse_undoes_the_transform(transform, values, seed):
     x = values(np.random.default_rng(seed))
     fitted = transform.fit(x)
@@ -62,7 +62,7 @@ def test_that_the_inverse_undoes_the_transform(transform, values, seed):
 
 @each
 @given(seed=seeds)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_that_both_ways_are_monotone(transform, values, seed):
     rng = np.random.default_rng(seed)
     x = np.sort(values(rng), axis=0)
@@ -74,7 +74,7 @@ def test_that_both_ways_are_monotone(transform, values, seed):
 
 @each
 @given(seed=seeds, size=st.floats(0.0, 1e3))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_that_any_transformed_value_has_a_finite_value(transform, values, seed, size):
     x = values(np.random.default_rng(seed))
     fitted = transform.fit(x)
@@ -84,7 +84,7 @@ def test_that_any_transformed_value_has_a_finite_value(transform, values, seed, 
 
 @each
 @given(seed=seeds, cut=st.integers(1, 39))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_that_slices_do_not_matter(transform, values, seed, cut):
     rng = np.random.default_rng(seed)
     x, z = values(rng), rng.normal(0.0, 3.0, (7, 40))
@@ -99,7 +99,6 @@ bounds = st.tuples(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6)).map(lambda pair: 
 
 
 @given(bounds=bounds, z=st.floats(-1e3, 1e3))
-@settings(deadline=None)
 def test_that_a_logit_never_leaves_its_bounds_and_can_be_taken_again(bounds, z):
     lower, upper = bounds
     logit = Logit(lower, upper)
@@ -118,7 +117,7 @@ def test_that_what_is_stored_in_single_precision_can_be_taken_again(transform, z
 
 
 @given(seed=seeds, shift=st.floats(-10.0, 10.0), scale=st.floats(0.1, 10.0))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_that_a_logit_does_not_know_the_unit(seed, shift, scale):
     x = np.random.default_rng(seed).uniform(0.05, 0.95, (3, 10))
     expected = Logit(0.0, 1.0).forward(x)
@@ -127,7 +126,7 @@ def test_that_a_logit_does_not_know_the_unit(seed, shift, scale):
 
 
 @given(seed=seeds)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @pytest.mark.parametrize("values", [positive, tied])
 def test_that_the_scores_are_normal_quantiles_of_average_ranks(values, seed):
     x = values(np.random.default_rng(seed))
@@ -136,7 +135,7 @@ def test_that_the_scores_are_normal_quantiles_of_average_ranks(values, seed):
 
 
 @given(seed=seeds)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_that_scores_depend_on_ranks_only_and_follow_the_members(seed):
     rng = np.random.default_rng(seed)
     x = np.round(rng.normal(size=(9, 12)), 1)
@@ -147,7 +146,6 @@ def test_that_scores_depend_on_ranks_only_and_follow_the_members(seed):
 
 
 @given(value=st.floats(-1e100, 1e100), n_members=st.integers(2, 20), z=st.floats(-1e3, 1e3))
-@settings(deadline=None)
 def test_that_a_constant_element_stays_constant(value, n_members, z):
     prior = np.full((n_members, 3), value)
     fitted = NormalScore().fit(prior)
@@ -156,7 +154,7 @@ def test_that_a_constant_element_stays_constant(value, n_members, z):
 
 
 @given(seed=seeds)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_that_a_normal_score_is_linear_between_and_beyond_the_members(seed):
     rng = np.random.default_rng(seed)
     x = np.sort(rng.normal(size=(6, 4)), axis=0)
@@ -254,7 +252,6 @@ values_to_clip = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20).map(np.
 
 
 @given(x=values_to_clip, low=st.floats(-1e5, 0.0), high=st.floats(0.0, 1e5))
-@settings(deadline=None)
 def test_that_clipping_moves_and_counts_only_what_is_outside(x, low, high):
     clipped, n_clipped = clip(x, low, high)
     outside = (x < low) | (x > high)

@@ -107,7 +107,7 @@ def random_problem(seed, n_members=8, n_state=4, n_obs=5):
     )
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1))
 def test_that_the_restricted_schedule_ends_with_a_sum_of_one_and_moves_nothing_too_far(seed):
     alphas, _, moves = restricted(random_problem(seed))
@@ -115,7 +115,7 @@ def test_that_the_restricted_schedule_ends_with_a_sum_of_one_and_moves_nothing_t
     assert all(move < 2 for move in moves[:-1])
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1))
 def test_that_the_schedule_of_the_controller_ends_with_a_sum_of_one(seed):
     rng, alphas = np.random.default_rng(seed), []
@@ -126,7 +126,7 @@ def test_that_the_schedule_of_the_controller_ends_with_a_sum_of_one(seed):
     assert abs(spent(alphas) - 1) < 1e-12
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.floats(1, 1e6))
 def test_that_larger_misfits_never_give_a_smaller_alpha(seed, factor):
     misfits = np.random.default_rng(seed).gamma(2, 5, size=6)
@@ -154,7 +154,7 @@ def test_that_a_sum_one_rounding_below_one_is_complete():
     assert not is_complete([])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 9))
 def test_that_the_largest_move_over_the_slices_is_that_of_the_whole(seed, cut):
     rng = np.random.default_rng(seed)

@@ -49,7 +49,7 @@ def close(actual, expected, rtol=1e-8):
     np.testing.assert_allclose(actual, expected, rtol=0, atol=rtol * max(1.0, np.abs(expected).max()))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @drawn
 def test_that_one_step_of_a_linear_problem_ends_at_the_ensemble_smoother_from_anywhere(
     seed, n, n_state, n_obs
@@ -63,7 +63,7 @@ def test_that_one_step_of_a_linear_problem_ends_at_the_ensemble_smoother_from_an
     close(apply_weights(again, problem.prior), problem.smoothed)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @drawn
 def test_that_levenberg_and_marquardt_lie_between_gauss_newton_and_standing_still(seed, n, n_state, n_obs):
     problem = Problem(seed, n, n_state, n_obs)
@@ -74,7 +74,7 @@ def test_that_levenberg_and_marquardt_lie_between_gauss_newton_and_standing_stil
     close(still, problem.start)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.integers(0, 2**32 - 1))
 def test_that_damped_steps_bring_the_cost_of_a_nonlinear_problem_down(seed):
     problem = Problem(seed, 12, 8, 5, bend=0.3)
@@ -93,7 +93,7 @@ def test_that_damped_steps_bring_the_cost_of_a_nonlinear_problem_down(seed):
     assert (np.diff(means) < 0).all()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @drawn
 def test_that_slices_give_what_the_whole_gives_and_zeros_the_prior(seed, n, n_state, n_obs):
     problem = Problem(seed, n, n_state, n_obs)

@@ -106,7 +106,7 @@ def test_that_momentum_meets_the_golden_numbers():
         np.testing.assert_allclose(found, expected.T, rtol=1e-12, atol=1e-12)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.floats(1e-6, 1))
 def test_that_the_recursion_of_momentum_holds(theta):
     following = next_momentum(theta)
@@ -134,7 +134,7 @@ def close(actual, expected, rtol=1e-9):
     np.testing.assert_allclose(actual, expected, rtol=0, atol=rtol * max(1.0, np.abs(expected).max()))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.lists(st.floats(0.01, 5), min_size=1, max_size=5))
 def test_that_transform_steps_that_sum_to_one_end_at_the_etkf_s_posterior(seed, steps):
     prior, matrix, values, variances, _ = problem(seed)
@@ -146,7 +146,7 @@ def test_that_transform_steps_that_sum_to_one_end_at_the_etkf_s_posterior(seed, 
     close(np.cov(state.T), np.cov(expected.T))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.floats(0.01, 100))
 def test_that_a_transform_step_is_the_etkf_with_r_over_h(seed, step):
     prior, matrix, values, variances, _ = problem(seed)

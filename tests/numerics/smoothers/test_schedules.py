@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from daflow.errors import ConfigError
@@ -18,14 +18,12 @@ def test_that_geometric_schedules_match_the_golden_numbers(case):
     np.testing.assert_allclose(geometric_alphas(int(n_steps), float(ratio)), GOLDEN[case], rtol=1e-12)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 30), st.floats(0.3, 3))
 def test_that_the_reciprocals_sum_to_one(n_steps, ratio):
     assert abs((1 / constant_alphas(n_steps)).sum() - 1) < 1e-12
     assert abs((1 / geometric_alphas(n_steps, ratio)).sum() - 1) < 1e-12
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0.01, 1e6), min_size=1, max_size=10))
 def test_that_normalising_keeps_the_proportions(alphas):
     normalised = given_alphas(alphas, normalise=True)

@@ -47,7 +47,7 @@ def test_that_sums_by_blocks_are_those_of_the_whole(form, size, monkeypatch):
     close(found.squares, np.einsum("ij,jk,ik->i", mismatch, inverse, mismatch), 1e-11)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**16), st.sets(st.integers(0, 6), min_size=2).map(sorted))
 def test_that_sums_of_survivors_are_those_of_members_that_had_never_been_others(seed, kept):
     predicted, observed = drawn(seed)
@@ -64,7 +64,7 @@ def weights_of(seed, n_members=7):
     return weights - weights.mean(axis=1, keepdims=True)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**16), st.integers(0, 6))
 def test_that_a_survivor_moves_by_its_weight_on_the_lost_times_how_far_that_is_from_the_others(seed, lost):
     prior = np.random.default_rng(seed + 1).standard_normal((7, 5))
@@ -82,7 +82,7 @@ def test_that_nobody_lost_changes_nothing_and_no_weights_stay_none():
     assert not survivors_weights(no_weights(7), [0, 2, 5]).any()
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 2**16))
 def test_that_the_transform_of_weights_makes_the_members_that_they_stand_for(seed):
     prior, weights = np.random.default_rng(seed).standard_normal((7, 9)), weights_of(seed)
@@ -93,7 +93,7 @@ def test_that_the_transform_of_weights_makes_the_members_that_they_stand_for(see
     assert found.tobytes() == prior.tobytes()
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 2**16), st.floats(0, 100))
 def test_that_damped_steps_lie_between_gauss_newton_and_standing_still(seed, damping):
     sums = sums_of_predictions(blocks_of_arrays(*drawn(seed), errors_of(12)["dense"]))
