@@ -122,18 +122,19 @@ class Command:
             if not given.work_dir.is_dir():
                 raise MemberLost("its directory was removed while it ran", got=problem) from problem
             if isinstance(problem, MemberError):
-                _blame_a_full_disk(given.work_dir, problem)
+                _blame_a_full_disk(given.work_dir, ending.least_bytes_free, problem)
             raise
 
 
-def _blame_a_full_disk(work_dir: Path, problem: MemberError) -> None:
+def _blame_a_full_disk(work_dir: Path, least_free: int, problem: MemberError) -> None:
     """Raise what a failure on a full disk really is: the member's own, another's, or the disk's.
 
     A program that finds the disk full fails, or cuts its output short. One that filled it itself would do so
     again: it failed, and what it wrote is removed at once, whatever the settings keep. Where there is room
     again a moment later it was another's doing: tried again. Else the disk is full: the run stops.
     """
-    if _free(work_dir) >= FULL_DISK_BYTES:
+    # It may have been full only while the program ran: whoever filled it was removed meanwhile.
+    if min(least_free, _free(work_dir)) >= FULL_DISK_BYTES:
         return
     own, total = _bytes_in(work_dir), shutil.disk_usage(work_dir).total
     if own > OWN_SHARE * total:

@@ -12,6 +12,7 @@ the worker as lines of JSON on standard output: these arrive where the disk is f
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import select
@@ -31,6 +32,7 @@ MOST_PIECES = 64
 SET_PARENT_DEATH_SIGNAL = 1
 SET_CHILD_SUBREAPER = 36
 CANNOT_START = 127
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 TO_STOP = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
 
@@ -42,6 +44,7 @@ def main() -> int:
         return 1
     order: dict[str, Any] = json.loads(line)
     logs = [_Log(path, order["log_bytes"]) for path in order["logs"]]
+    room = _Room(order["work_dir"])
     ears = _Ears(_wakeup_pipe(), logs)
     # Whatever the command leaves behind becomes this process's child, so that it can be found and ended.
     _prctl(SET_CHILD_SUBREAPER, 1)
@@ -51,7 +54,8 @@ def main() -> int:
     _write(order["record"], record | {"pid": command})
     _tell({"pid": command})
     limit = order["timeout"]
-    ended_by = _watch(command, ears, parent, None if limit is None else began + limit)
+    ended_by = _watch(command, ears, room, parent, None if limit is None else began + limit)
+    room.look()
     if ended_by == "timeout":
         _signal_group(command, signal.SIGTERM)
         _wait_until_ended(command, ears, order["grace"])
@@ -66,6 +70,7 @@ def main() -> int:
         "left_behind": n_ended,
         "log_bytes_left_out": sum(log.close() for log in logs),
     }
+    record["least_bytes_free"] = 0 if any(log.found_no_room for log in logs) else room.least
     _write(order["record"], record)
     _tell(record)
     return 0
@@ -79,11 +84,13 @@ class _Log:
         os.set_blocking(self.reading, False)
         self._most, self._n_head, self._n_gone = most, 0, 0
         self._tail = bytearray()
+        self.found_no_room = False
         self._written, self._changed, self.ended = time.monotonic(), False, False
         try:
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-        except OSError:
+        except OSError as problem:
             # The disk is full or gone: the command can do without its words.
+            self.found_no_room = problem.errno in NO_ROOM
             self._file = os.open(os.devnull, os.O_WRONLY)
 
     def take(self) -> bool:
@@ -120,9 +127,9 @@ class _Log:
             while piece:
                 n_written = os.pwrite(self._file, piece, place)
                 piece, place = piece[n_written:], place + n_written
-        except OSError:
+        except OSError as problem:
             # The same: a log that is cut short is no reason to end the command.
-            return
+            self.found_no_room |= problem.errno in NO_ROOM
 
     def close(self) -> int:
         """Write what is left; return how many bytes were left out."""
@@ -131,6 +138,25 @@ class _Log:
                 break
         self.settle(0.0)
         return self._n_gone
+
+
+class _Room:
+    """How little room the command's disk had while it ran: where it was full, a failure says little."""
+
+    def __init__(self, place: str) -> None:
+        self._place, self._looked, self.least = place, 0.0, sys.maxsize
+
+    def look(self, seconds: float = 0.0) -> None:
+        """Look, unless that was done so few seconds ago."""
+        if time.monotonic() - self._looked < seconds:
+            return
+        self._looked = time.monotonic()
+        try:
+            disk = os.statvfs(self._place)
+        except OSError:
+            # It was removed: the worker finds that out.
+            return
+        self.least = min(self.least, disk.f_bavail * disk.f_frsize)
 
 
 class _Ears:
@@ -226,11 +252,12 @@ def here() -> str:
     return f"{Path('/proc/self/ns/pid').readlink()} {boot}"
 
 
-def _watch(command: int, ears: _Ears, parent: int, deadline: float | None) -> str:
+def _watch(command: int, ears: _Ears, room: _Room, parent: int, deadline: float | None) -> str:
     """Return what ended the wait: the command itself, the timeout, a signal, or the worker's end."""
     while True:
         left = POLL_SECONDS if deadline is None else min(POLL_SECONDS, deadline - time.monotonic())
         signals, worker = ears.listen(left, 0)
+        room.look(POLL_SECONDS)
         if _has_ended(command):
             return "itself"
         _reap_adopted(command)

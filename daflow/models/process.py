@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,6 +46,8 @@ class Ending:
     """``itself``, ``timeout``, ``signal to the launcher`` or ``end of the worker``."""
     seconds: float
     cpu_seconds: float
+    least_bytes_free: int
+    """How little room its disk had while it ran, by a look every half second and at its end."""
 
 
 def run_command(
@@ -100,9 +102,7 @@ def run_command(
             + tail_of(log_dir),
             do="look for what killed it: memory limit, batch system, an operator",
         )
-    return Ending(
-        found["exit_code"], found["signal"], found["ended_by"], found["seconds"], found["cpu_seconds"]
-    )
+    return Ending(**{part.name: found[part.name] for part in fields(Ending)})
 
 
 def _launched(order: Mapping[str, Any]) -> tuple[int, bytes]:

@@ -414,6 +414,21 @@ def test_that_a_member_on_a_disk_that_was_full_for_a_moment_is_tried_again(membe
         Command(settings("false")).forecast(member())
 
 
+def test_that_a_disk_that_had_no_room_for_last_words_was_full_whatever_it_has_now(member):
+    given = member()
+    given.log_dir.mkdir(parents=True, exist_ok=True)
+    (given.log_dir / "stderr.txt").symlink_to("/dev/full")
+    with pytest.raises(MemberLost, match=r"full for a moment; sh: exit code 1"):
+        Command(settings("sh", "-c", "echo no room >&2; exit 1")).forecast(given)
+
+
+def test_that_a_disk_that_was_full_while_the_member_ran_counts(member, monkeypatch):
+    monkeypatch.setattr(command_module, "FULL_DISK_BYTES", 1 << 62)
+    monkeypatch.setattr(command_module, "_free", lambda place: 1 << 62)
+    with pytest.raises(MemberLost, match=r"full for a moment; false: exit code 1"):
+        Command(settings("false")).forecast(member())
+
+
 def test_that_a_member_that_filled_the_disk_has_failed_and_is_removed(member, monkeypatch):
     monkeypatch.setattr(command_module, "FULL_DISK_BYTES", 1 << 62)
     monkeypatch.setattr(command_module, "OWN_SHARE", 0.0)
