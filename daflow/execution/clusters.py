@@ -72,7 +72,7 @@ ANSWER_SECONDS: Final = 10
 """How long a scheduler that runs already may take to answer at first."""
 RETURN_SECONDS: Final = 100
 """How long one that was lost is looked for: it is started again, or a network comes back."""
-STARTS: Final = 3
+STARTS: Final = 5
 """How often a local cluster is started before the run is laid down."""
 
 
