@@ -18,11 +18,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from daflow.assemble.build import plan_of, store_of
 from daflow.assemble.folder import RunFolder, open_folder
+from daflow.assemble.sections.build import plan_of, store_of
 from daflow.config.load import digest
 from daflow.errors import DataError
-from daflow.execution.workbench import Workbench
+from daflow.execution.tasks.workbench import Workbench
 from daflow.names import Phase
 from daflow.runs.decide import BEFORE_ANALYSIS, Plan
 from daflow.runs.facts import Progress, Stage, fold

@@ -15,20 +15,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from daflow.assemble.build import (
+from daflow.assemble.environment import environment
+from daflow.assemble.sections.build import (
     layout_of,
     model_of,
     observed_of,
     prior_of,
     table_of,
 )
-from daflow.assemble.cycles import cycles_of
-from daflow.assemble.environment import environment
-from daflow.assemble.fits import check_cycles, check_fit
-from daflow.assemble.localities import locality_of
-from daflow.assemble.methods import check_method, method_of
-from daflow.assemble.quality import check_quality
-from daflow.assemble.storage_place import check_free, look_at_place, without_way
+from daflow.assemble.sections.cycles import cycles_of
+from daflow.assemble.sections.fits import check_cycles, check_fit
+from daflow.assemble.sections.localities import locality_of
+from daflow.assemble.sections.methods import check_method, method_of
+from daflow.assemble.sections.quality import check_quality
+from daflow.assemble.sections.storage_place import check_free, look_at_place, without_way
 from daflow.config.load import from_json, to_json, workflow_from
 from daflow.config.overrides import with_overrides as apply_overrides
 from daflow.config.profiles import load_profile

@@ -16,7 +16,7 @@ from typing import Final, NoReturn
 
 from daflow.assemble.worker import work
 from daflow.errors import StoreError
-from daflow.execution.batches import note_begun, note_blocked, read_batch
+from daflow.execution.member_jobs.batches import note_begun, note_blocked, read_batch
 from daflow.names import Status
 from daflow.records import Outcome, Task
 

@@ -12,13 +12,13 @@ from threading import Lock
 from threadpoolctl import threadpool_limits
 
 from daflow.assemble.branching import bench_for
-from daflow.assemble.build import bench_of
 from daflow.assemble.folder import open_folder
+from daflow.assemble.sections.build import bench_of
 from daflow.config.carrying import carried_here
-from daflow.execution.carry_out import carry_out_all
-from daflow.execution.members_window import room_for
-from daflow.execution.under_way import under_way
-from daflow.execution.workbench import Workbench
+from daflow.execution.pools.members_window import room_for
+from daflow.execution.tasks.carry_out import carry_out_all
+from daflow.execution.tasks.under_way import under_way
+from daflow.execution.tasks.workbench import Workbench
 from daflow.records import Outcome, Task
 
 _one_at_a_time = Lock()

@@ -204,8 +204,8 @@ def logs(
 ) -> None:
     """Print what a member's attempts left in their logs."""
     from daflow.assemble.folder import open_folder
-    from daflow.assemble.opened import Run
-    from daflow.execution.member import log_files
+    from daflow.assemble.reading.opened import Run
+    from daflow.execution.tasks.member import log_files
 
     made = open_folder(folder)
     n_members, n_steps = made.workflow.ensemble.size, Run(made).n_steps
@@ -238,8 +238,8 @@ submitting.register(app)
 
 def _drive(made: Any, orders: Orders = NONE) -> None:
     from daflow.assemble.branching import plan_for
-    from daflow.assemble.launch import drive
-    from daflow.assemble.sessions import session_here
+    from daflow.assemble.driving.launch import drive
+    from daflow.assemble.driving.sessions import session_here
     from daflow.cli.progress import watching
 
     session = session_here()

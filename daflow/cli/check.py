@@ -67,7 +67,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
 ) -> None:
     """Look at a workflow and all that it names; say what a run would take."""
-    from daflow.assemble.preview import preview
+    from daflow.assemble.looking_ahead.preview import preview
     from daflow.cli.tables import preview_table
     from daflow.config.load import load_workflow
 
@@ -90,9 +90,9 @@ def check(
 
 def _scripts(workflow: Workflow, folder: Path) -> dict[str, str]:
     """Return the scripts of all the jobs that a run would submit: of workers, and of members on their own."""
-    from daflow.assemble.member_jobs import member_script
+    from daflow.assemble.driving.member_jobs import member_script
     from daflow.config.execution import QueueExecution
-    from daflow.execution.clusters import job_script_of
+    from daflow.execution.clusters.dask_clusters import job_script_of
 
     of_member = member_script(workflow, folder.absolute())
     scripts = {} if of_member is None else {"member_script": of_member}
@@ -102,7 +102,7 @@ def _scripts(workflow: Workflow, folder: Path) -> dict[str, str]:
 
 
 def _tried(workflow: Workflow, folder: Path) -> dict[str, Any]:
-    from daflow.assemble.trial import try_one
+    from daflow.assemble.looking_ahead.trial import try_one
 
     with _leaving_in_order():
         return try_one(workflow, folder.absolute().parent, lambda text: typer.echo(text, err=True)).to_json()

@@ -50,7 +50,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
 ) -> None:
     """Look at what daflow runs on, and say what is wrong or slow."""
-    from daflow.assemble.examination import examine  # noqa: PLC0415 - a second of imports, when asked for
+    from daflow.assemble.looking_ahead.examination import examine  # noqa: PLC0415 - a second of imports, when asked for
     from daflow.cli.examination import examination_told  # noqa: PLC0415
     from daflow.config.load import load_workflow  # noqa: PLC0415
 

@@ -57,7 +57,7 @@ def detach(ctx: typer.Context, made: RunFolder) -> None:
 
     The run has been looked at and made: what can be wrong with it has been said.
     """
-    from daflow.assemble.detached import start
+    from daflow.assemble.driving.detached import start
 
     started = start(made.folder, [word for word in ctx.meta[GIVEN] if word != DETACH])
     if started.exit_code is None:
@@ -86,7 +86,7 @@ def attach(folder: Folder, *, as_json: Json = False) -> None:
 def _followed(folder: Path, *, as_json: bool) -> Stop:
     """Watch a run until it stops and nobody is to go on with it."""
     from daflow.assemble.branching import plan_for
-    from daflow.assemble.detached import follow
+    from daflow.assemble.driving.detached import follow
     from daflow.assemble.folder import open_folder
     from daflow.cli.progress import watching
 
@@ -105,8 +105,8 @@ def _driven_again(run: RunFolder, *, as_json: bool) -> bool:
     """Wait for the job of the queue that is to go on with a run; return whether there was one that did."""
     import time
 
-    from daflow.assemble.chain import waiting_drivers
-    from daflow.assemble.detached import is_driven
+    from daflow.assemble.driving.chain import waiting_drivers
+    from daflow.assemble.driving.detached import is_driven
 
     told = ""
     while not is_driven(run):
@@ -122,7 +122,7 @@ def _driven_again(run: RunFolder, *, as_json: bool) -> bool:
 
 def tell_who_comes(folder: Path) -> None:
     """Say which job of a queue is to go on with a run that nobody drives, if one is."""
-    from daflow.assemble.chain import waiting_drivers
+    from daflow.assemble.driving.chain import waiting_drivers
 
     try:
         waiting = waiting_drivers(folder)
@@ -166,8 +166,8 @@ def stop(
     as_json: Json = False,
 ) -> None:
     """Lay a run down, wherever it is driven."""
+    from daflow.assemble.driving.stopping import stop_run
     from daflow.assemble.folder import open_folder
-    from daflow.assemble.stopping import stop_run
 
     run = open_folder(folder)
     try:

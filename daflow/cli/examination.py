@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from daflow.assemble.examination import Examination, Fit, Machine, enough
+from daflow.assemble.looking_ahead.examination import Examination, Fit, Machine, enough
 from daflow.cli.tables import size
 from daflow.storage.disk import Disk
 from daflow.storage.disk_speed import DiskSpeed, size_of, told

@@ -16,7 +16,7 @@ from daflow.cli.panels import BEFORE
 from daflow.errors import ConfigError
 
 if TYPE_CHECKING:
-    from daflow.assemble.planning import RunEstimate
+    from daflow.assemble.looking_ahead.planning import RunEstimate
 
 HELP: Final = (
     "Estimate what a run would take: tasks, bytes, files, memory a worker, jobs of a queue, hours.\n\n"
@@ -62,7 +62,7 @@ def plan(  # noqa: PLR0917 - one option a parameter
 ) -> None:
     """Estimate what a run would take."""
     from daflow.assemble.folder import open_folder
-    from daflow.assemble.planning import Machine, forecast_seconds_of, plan_run
+    from daflow.assemble.looking_ahead.planning import Machine, forecast_seconds_of, plan_run
     from daflow.config.load import load_workflow
 
     if seconds is not None and like is not None:

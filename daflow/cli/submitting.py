@@ -81,8 +81,8 @@ def submit(
     as_json: driving.Json = False,
 ) -> None:
     """Let a batch system drive a run."""
-    from daflow.assemble.driver_jobs import driver_job
-    from daflow.assemble.driver_jobs import submit as submitted
+    from daflow.assemble.driving.driver_jobs import driver_job
+    from daflow.assemble.driving.driver_jobs import submit as submitted
     from daflow.assemble.folder import make_run
     from daflow.config.load import load_workflow
 
@@ -132,9 +132,9 @@ def drive(
     """Drive a run as a job of a queue; RUN/driver.sh calls this."""
     import daflow
     from daflow.assemble.branching import plan_for
-    from daflow.assemble.chain import drive_as_job, drive_generation
+    from daflow.assemble.driving.chain import drive_as_job, drive_generation
+    from daflow.assemble.driving.sessions import session_here
     from daflow.assemble.folder import open_folder
-    from daflow.assemble.sessions import session_here
     from daflow.cli.progress import watching
 
     signal.signal(signal.SIGTERM, _interrupt)

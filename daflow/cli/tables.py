@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from rich.table import Table
 from rich.text import Text
 
-from daflow.assemble.preview import Preview
+from daflow.assemble.looking_ahead.preview import Preview
 from daflow.names import Phase, Status
 from daflow.runs.ends import told_hosts, told_messages
 from daflow.runs.status import RunStatus

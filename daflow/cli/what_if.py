@@ -73,9 +73,9 @@ def analyse(
     as_json: Json = False,
 ) -> None:
     """Try other settings of the analysis on a forecast that is there."""
-    from daflow.assemble.branches import analyse_all, make_branches
     from daflow.assemble.folder import open_folder
-    from daflow.assemble.wishes import wishes_of
+    from daflow.assemble.what_if.branches import analyse_all, make_branches
+    from daflow.assemble.what_if.wishes import wishes_of
 
     run = open_folder(folder)
     wishes = wishes_of(run, override or (), sweep or (), step=step, name=name)
@@ -108,9 +108,9 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Compare the analyses of a run and its branches."""
-    from daflow.assemble.comparison import compare as compared
-    from daflow.assemble.comparison import draw
     from daflow.assemble.folder import open_folder
+    from daflow.assemble.what_if.comparison import compare as compared
+    from daflow.assemble.what_if.comparison import draw
 
     run = open_folder(folder)
     rows = compared(run, step)
@@ -128,8 +128,8 @@ def go_on(folder: Annotated[Path, typer.Argument(help="The branch's folder.", sh
     """Go on from a branch to the end."""
     import daflow
     from daflow.assemble.branching import branching_of
+    from daflow.assemble.driving.launch import drive
     from daflow.assemble.folder import open_folder
-    from daflow.assemble.launch import drive
 
     branch = open_folder(folder)
     if branching_of(branch.folder) is None:

@@ -142,7 +142,7 @@ class BranchStore:
         """Return the arrays kept under a name, not to be written to; ``None`` if there are none.
 
         What was kept of the steps before is the parent's. What has no step is named by a key of the settings
-        that it was made with (`daflow.execution.places`): the parent's is used if the branch has none.
+        that it was made with (`daflow.execution.tasks.places`): the parent's is used if the branch has none.
         """
         found = _OF_STEP.match(name)
         if found is None:

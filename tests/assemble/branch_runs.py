@@ -9,10 +9,10 @@ from pathlib import Path
 
 import daflow
 from daflow.assemble import worker
-from daflow.assemble.branches import analyse, make_branches
 from daflow.assemble.folder import RunFolder, open_folder
-from daflow.assemble.wishes import wishes_of
-from daflow.execution.pools import InlinePool
+from daflow.assemble.what_if.branches import analyse, make_branches
+from daflow.assemble.what_if.wishes import wishes_of
+from daflow.execution.pools.inline_pool import InlinePool
 from daflow.records import Outcome, Task
 
 

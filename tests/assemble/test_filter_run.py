@@ -12,10 +12,10 @@ import pytest
 import xarray as xr
 
 import daflow
-from daflow.assemble import launch
-from daflow.assemble.contents import outcomes_of
-from daflow.assemble.cycle_scores import cycle_scores
-from daflow.assemble.preview import preview
+from daflow.assemble.driving import launch
+from daflow.assemble.looking_ahead.preview import preview
+from daflow.assemble.reading.contents import outcomes_of
+from daflow.assemble.reading.cycle_scores import cycle_scores
 from daflow.config.load import load_workflow
 from daflow.errors import CombinationError, DataError
 from tests.assemble.branch_runs import branch, pool_of

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import daflow
-from daflow.assemble import launch
+from daflow.assemble.driving import launch
 from daflow.assemble.environment import differences, environment
 from daflow.assemble.folder import make_run, open_folder, with_overrides
 from daflow.config.load import load_workflow

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from daflow.assemble.contents import outcomes_of
-from daflow.assemble.cycle_scores import cycle_scores
-from daflow.assemble.preview import preview
+from daflow.assemble.looking_ahead.preview import preview
+from daflow.assemble.reading.contents import outcomes_of
+from daflow.assemble.reading.cycle_scores import cycle_scores
 from daflow.config.load import load_workflow
 from daflow.errors import CombinationError, ConfigError
 from daflow.models.integrators import rk4_step

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from daflow.assemble.methods import check_method, n_steps_of
-from daflow.assemble.smoothers import SMOOTHERS
+from daflow.assemble.sections.methods import check_method, n_steps_of
+from daflow.assemble.sections.smoothers import SMOOTHERS
 from daflow.config.es_mda import MOST_STEPS
 from daflow.config.load import json_schema, workflow_from
 

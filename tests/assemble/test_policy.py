@@ -3,8 +3,8 @@
 import pytest
 import yaml
 
-from daflow.assemble.build import policy_of
-from daflow.assemble.keys import stage_keys
+from daflow.assemble.sections.build import policy_of
+from daflow.assemble.sections.keys import stage_keys
 from daflow.config.load import load_workflow
 from daflow.names import Status
 from daflow.runs.policy import RETRIES, Policy

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from daflow.assemble.build import plan_of
 from daflow.assemble.folder import make_run, open_folder, with_overrides, write_resolved
+from daflow.assemble.sections.build import plan_of
 from daflow.config.load import load_workflow, starter_text
 from daflow.errors import ConfigError
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 import daflow
-from daflow.assemble import launch
+from daflow.assemble.driving import launch
 from daflow.assemble.folder import make_run
 from daflow.config.load import load_workflow
 from daflow.errors import LeaseError

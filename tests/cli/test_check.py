@@ -7,8 +7,8 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from daflow.assemble import trial
-from daflow.assemble.trial import Trial
+from daflow.assemble.looking_ahead import trial
+from daflow.assemble.looking_ahead.trial import Trial
 from daflow.cli.app import app
 from daflow.cli.check import _scripts
 from daflow.config.load import load_workflow, starter_text

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from daflow.assemble import chain, detached
+from daflow.assemble.driving import chain, detached
 from daflow.cli.app import app
 from daflow.errors import PoolError
-from daflow.execution.job_states import UNKNOWN, JobState
+from daflow.execution.queues.job_states import UNKNOWN, JobState
 from daflow.runs import facts
 from daflow.runs.journal import Journal
 
@@ -52,8 +52,8 @@ class Queue:
 @pytest.fixture
 def queue(monkeypatch):
     made = Queue()
-    monkeypatch.setattr("daflow.assemble.chain.batch_system", lambda kind: made)
-    monkeypatch.setattr("daflow.assemble.stopping.batch_system", lambda kind: made)
+    monkeypatch.setattr("daflow.assemble.driving.chain.batch_system", lambda kind: made)
+    monkeypatch.setattr("daflow.assemble.driving.stopping.batch_system", lambda kind: made)
     return made
 
 

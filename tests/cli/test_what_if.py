@@ -10,10 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 import daflow
-from daflow.assemble import launch
+from daflow.assemble.driving import launch
 from daflow.cli.app import app
 from tests.assemble.branch_runs import pool_of
-from tests.assemble.test_opened import MEMORY
+from tests.assemble.reading.test_opened import MEMORY
 from tests.end_to_end.small_run import CALLABLE, WELL, run_inline, written
 
 

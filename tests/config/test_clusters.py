@@ -17,7 +17,7 @@ from daflow.config.load import from_json, json_schema, to_json, workflow_from
 from daflow.config.schema import Workflow
 from daflow.config.workers import seconds_of
 from daflow.errors import ConfigError
-from daflow.execution.queue_clusters import CLASSES
+from daflow.execution.clusters.queue_clusters import CLASSES
 
 KINDS = sorted(CLASSES)
 OF_ITSELF = {"job_kwargs", "self", "base_class_kwargs"}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from daflow.errors import DaflowError
-from daflow.execution.workbench import Margins, Workbench
+from daflow.execution.tasks.workbench import Margins, Workbench
 from daflow.methods.filters_global import TransformFilter, etkf_analysis
 from daflow.methods.observed import Observed
 from daflow.names import Purpose

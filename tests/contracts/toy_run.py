@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from daflow.errors import ModelFailed
-from daflow.execution.workbench import Margins, Workbench
+from daflow.execution.tasks.workbench import Margins, Workbench
 from daflow.methods import EsMda
 from daflow.names import TRUTH, Purpose
 from daflow.numerics.arrays.random import standard_normals

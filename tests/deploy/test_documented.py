@@ -10,11 +10,11 @@ import pytest
 from pydantic import TypeAdapter
 
 from daflow.config.execution import ExecutionSettings
-from daflow.execution import oar_and_moab, other_queues, pbs, slurm
-from daflow.execution.batch_systems import batch_system, systems
-from daflow.execution.job_scripts import HEADS, OUTPUT, JobNeeds, job_script
-from daflow.execution.queue_clusters import job_script as worker_script
-from daflow.execution.queue_scripts import Site
+from daflow.execution.clusters.queue_clusters import job_script as worker_script
+from daflow.execution.clusters.queue_scripts import Site
+from daflow.execution.member_jobs.scripts import HEADS, OUTPUT, JobNeeds, job_script
+from daflow.execution.queues import oar_and_moab, other_queues, pbs, slurm
+from daflow.execution.queues.batch_systems import batch_system, systems
 from tests.deploy.documented import MEMBERS, NOT_LOOKED_UP, SYSTEMS
 from tests.deploy.documented_commands import COMMANDS
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from daflow.assemble.member_jobs import member_script
+from daflow.assemble.driving.member_jobs import member_script
 from daflow.config.load import load_workflow, starter_text, workflow_from
 from daflow.config.yaml_text import parse_document
 

@@ -19,9 +19,9 @@ from daflow.config.clusters import QueueExecution
 from daflow.config.execution import AddressExecution, ExecutionSettings, PluginExecution
 from daflow.config.policy import PolicySettings
 from daflow.config.profiles import load_profile
-from daflow.execution.clusters import SETTINGS
-from daflow.execution.queue_clusters import job_script
-from daflow.execution.queue_scripts import LONGEST_NAME, Site, stagger
+from daflow.execution.clusters.dask_clusters import SETTINGS
+from daflow.execution.clusters.queue_clusters import job_script
+from daflow.execution.clusters.queue_scripts import LONGEST_NAME, Site, stagger
 from tests.deploy.documented import SYSTEMS
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

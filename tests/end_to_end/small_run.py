@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 import daflow
-from daflow.assemble.build import bench_of, plan_of, policy_of
+from daflow.assemble.driving.launch import _ready_store, ignore
 from daflow.assemble.folder import make_run
-from daflow.assemble.launch import _ready_store, ignore
+from daflow.assemble.sections.build import bench_of, plan_of, policy_of
 from daflow.config.load import load_workflow
-from daflow.execution.carry_out import carry_out_all
-from daflow.execution.pools import InlinePool
+from daflow.execution.pools.inline_pool import InlinePool
+from daflow.execution.tasks.carry_out import carry_out_all
 from daflow.runs import facts
 from daflow.runs.driver import Driver
 from daflow.runs.facts import fold

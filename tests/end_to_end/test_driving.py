@@ -17,9 +17,9 @@ import psutil
 import pytest
 
 import daflow
-from daflow.assemble import stopping
+from daflow.assemble.driving import stopping
+from daflow.assemble.driving.orphans import _alive
 from daflow.assemble.folder import open_folder
-from daflow.assemble.orphans import _alive
 from daflow.runs.journal import read_journal
 from daflow.runs.lease import read_holder
 from tests.end_to_end.small_run import (

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 import daflow
-from daflow.assemble import launch
+from daflow.assemble.driving import launch
 from daflow.cli.app import app
 from daflow.errors import EnsembleError
 from daflow.runs.journal import read_journal

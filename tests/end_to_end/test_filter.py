@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import daflow
-from daflow.assemble import launch
-from daflow.assemble.contents import outcomes_of
-from daflow.assemble.cycle_scores import cycle_scores
+from daflow.assemble.driving import launch
 from daflow.assemble.folder import make_run
+from daflow.assemble.reading.contents import outcomes_of
+from daflow.assemble.reading.cycle_scores import cycle_scores
 from daflow.config.load import load_workflow
 from daflow.models.integrators import rk4_step
 from daflow.models.lorenz96 import lorenz96_tendency

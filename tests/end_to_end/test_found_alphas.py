@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import daflow
-from daflow.assemble import launch
+from daflow.assemble.driving import launch
 from daflow.runs.journal import read_journal
 from tests.assemble.branch_runs import pool_of
 from tests.end_to_end.small_run import (

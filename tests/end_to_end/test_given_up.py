@@ -16,7 +16,7 @@ import pytest
 from distributed import LocalCluster
 
 import daflow
-from daflow.execution.clusters import SETTINGS
+from daflow.execution.clusters.dask_clusters import SETTINGS
 from daflow.names import Status
 from daflow.runs.journal import read_journal
 from daflow.storage.files import PARTIAL

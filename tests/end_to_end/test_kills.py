@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 import daflow
-from daflow.assemble import launch
+from daflow.assemble.driving import launch
 from daflow.assemble.folder import make_run
 from daflow.config.load import load_workflow
 from daflow.runs.journal import read_journal

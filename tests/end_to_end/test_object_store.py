@@ -113,7 +113,7 @@ def test_that_packed_steps_in_a_bucket_have_the_same_bits(workflow, reference, s
 
 
 def test_that_a_branch_goes_beside_its_run(in_bucket, monkeypatch):
-    monkeypatch.setattr("daflow.assemble.launch._pool", pool_of([]))
+    monkeypatch.setattr("daflow.assemble.driving.launch._pool", pool_of([]))
     branch(in_bucket.folder, "inflation={kind: multiplicative, factor: 1.1}", step=0, name="b")
     inflated = in_bucket.branches()["b"]
     assert inflated.workflow.storage.path == f"s3://{BUCKET}/run.branches/b"

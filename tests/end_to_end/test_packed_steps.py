@@ -12,7 +12,7 @@ import xarray as xr
 import zarr
 
 import daflow
-from daflow.assemble import launch
+from daflow.assemble.driving import launch
 from daflow.assemble.folder import make_run
 from daflow.config.load import load_workflow
 from tests.assemble.branch_runs import pool_of

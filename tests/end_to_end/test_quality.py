@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from daflow.assemble.folder import make_run, open_folder, with_overrides
-from daflow.assemble.preview import preview
+from daflow.assemble.looking_ahead.preview import preview
 from daflow.config.load import load_workflow
 from daflow.errors import ConfigError, DataError
 from tests.end_to_end.small_run import CALLABLE, finals, run_inline, written

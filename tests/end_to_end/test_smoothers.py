@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from daflow.assemble.contents import report_contents
+from daflow.assemble.reading.contents import report_contents
 from tests.end_to_end.small_run import CALLABLE, assert_same_bits, finals, run_inline, written
 
 METHODS = {

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from daflow.errors import PoolError
-from daflow.execution.batches import note_begun, note_blocked, read_batch
-from daflow.execution.job_states import UNKNOWN, JobState
+from daflow.execution.member_jobs.batches import note_begun, note_blocked, read_batch
+from daflow.execution.queues.job_states import UNKNOWN, JobState
 from daflow.names import Status
 from daflow.records import Outcome, Task
 

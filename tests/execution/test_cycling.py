@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from daflow.errors import ModelFailed
-from daflow.execution.carry_out import carry_out, carry_out_all
-from daflow.execution.pools import InlinePool
-from daflow.execution.truth import ERROR_AFTER, ERROR_BEFORE
+from daflow.execution.pools.inline_pool import InlinePool
+from daflow.execution.tasks.carry_out import carry_out, carry_out_all
+from daflow.execution.tasks.truth import ERROR_AFTER, ERROR_BEFORE
 from daflow.names import TRUTH, Phase, Status
 from daflow.ports import Advanced
 from daflow.records import Outcome, Task

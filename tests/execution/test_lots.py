@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from daflow.errors import ModelFailed
-from daflow.execution.carry_out import carry_out, carry_out_all
+from daflow.execution.tasks.carry_out import carry_out, carry_out_all
 from daflow.names import Phase, Status
 from daflow.records import Task
 from tests.contracts.toy_run import N_MEMBERS, Model, ToyRun, failing

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from daflow.config.execution import LocalExecution
-from daflow.execution.clusters import _out_of_reach
+from daflow.execution.clusters.dask_clusters import _out_of_reach
 
 
 class Cluster:

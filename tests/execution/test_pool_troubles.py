@@ -14,12 +14,12 @@ import pytest
 from distributed import Client, LocalCluster
 
 from daflow.errors import PoolError
-from daflow.execution import pools
-from daflow.execution.clusters import SETTINGS
-from daflow.execution.crews import Fate
+from daflow.execution.clusters.dask_clusters import SETTINGS
 from daflow.execution.lifetimes import JOB_END
-from daflow.execution.pools import DaskPool
-from daflow.execution.under_way import begun, seen
+from daflow.execution.pools import dask_pool
+from daflow.execution.pools.crews import Fate
+from daflow.execution.pools.dask_pool import DaskPool
+from daflow.execution.tasks.under_way import begun, seen
 from daflow.names import BLAMELESS, BY_WALLTIME, Phase, Status
 from daflow.records import Task
 from tests.execution.trouble_work import LONG, work
@@ -169,7 +169,7 @@ def is_alive(pid):
 def test_that_a_pool_waits_for_workers_that_are_awaited_and_then_goes_on(
     crew, workers, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(pools, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(dask_pool, "PATIENCE_SECONDS", 0.5)
     crew.coming = "1 job waits in the queue"
     with pool_of(crew, tmp_path) as pool:
         pool.expect(7)
@@ -185,7 +185,7 @@ def test_that_a_pool_waits_for_workers_that_are_awaited_and_then_goes_on(
 
 
 def test_that_a_pool_without_workers_gives_up_only_where_none_is_awaited(crew, tmp_path, monkeypatch):
-    monkeypatch.setattr(pools, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(dask_pool, "PATIENCE_SECONDS", 0.3)
     with pool_of(crew, tmp_path) as pool, pytest.raises(PoolError, match="no workers"):
         pool.wait(SOON)
 
@@ -320,7 +320,7 @@ def test_that_what_a_lost_scheduler_connection_took_is_nobody_s_fault(crew, work
 
 
 def test_that_what_waits_at_a_worker_whose_memory_is_full_is_taken_back(crew, workers, tmp_path, monkeypatch):
-    monkeypatch.setattr(pools, "STALE_SECONDS", 0.5)
+    monkeypatch.setattr(dask_pool, "STALE_SECONDS", 0.5)
     workers.start()
     with pool_of(crew, tmp_path) as pool:
         pool.submit([STRAGGLER])

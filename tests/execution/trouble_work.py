@@ -5,7 +5,7 @@ import socket
 import subprocess
 import time
 
-from daflow.execution.under_way import under_way
+from daflow.execution.tasks.under_way import under_way
 from daflow.names import Status
 from daflow.records import Outcome
 

@@ -16,7 +16,7 @@ import pytest
 import daflow
 from daflow.assemble.folder import make_run
 from daflow.config.load import load_workflow
-from daflow.execution.clusters import SETTINGS
+from daflow.execution.clusters.dask_clusters import SETTINGS
 from daflow.runs.journal import read_journal
 from tests.end_to_end.small_run import CALLABLE, assert_same_bits, finals, run_inline, written
 from tests.hosts.hosts import Host, network, why_not, words_of

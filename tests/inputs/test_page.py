@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import daflow.inputs
-from daflow.assemble.opened import Run
+from daflow.assemble.reading.opened import Run
 from daflow.config.load import workflow_from
 from daflow.config.quality import BackgroundCheckSettings, ReconditionSettings
 from daflow.config.yaml_text import parse_value

@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from daflow.assemble.methods import KINDS, method_of, surveys
+from daflow.assemble.sections.methods import KINDS, method_of, surveys
 from daflow.config.load import workflow_from
 from daflow.methods.filters_networks import Networks
 from daflow.methods.filters_shrinkage import GaussianDraws, LocalShrinkageFilter, ShrinkageFilter

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import daflow.models
-from daflow.assemble.build import model_of
-from daflow.assemble.preview import preview
+from daflow.assemble.looking_ahead.preview import preview
+from daflow.assemble.sections.build import model_of
 from daflow.config.load import load_workflow
 from daflow.inputs.tables import read_columns
 from daflow.ports import MemberInput

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from daflow.errors import OutputInvalid, StoreError
-from daflow.execution.carry_out import carry_out, carry_out_all
-from daflow.execution.pools import InlinePool
+from daflow.execution.pools.inline_pool import InlinePool
+from daflow.execution.tasks.carry_out import carry_out, carry_out_all
 from daflow.names import Phase, Status
 from daflow.records import Outcome, Task
 from daflow.runs import facts

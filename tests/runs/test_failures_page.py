@@ -11,9 +11,9 @@ import daflow.runs
 from daflow.cli.orders import ENDS, orders_of
 from daflow.config.policy import PolicySettings
 from daflow.errors import MemberLost, ModelFailed, ModelTimeout, OutputInvalid, StoreError
-from daflow.execution.carry_out import FULL, _verdict
-from daflow.execution.job_ends import outcome_of
-from daflow.execution.job_states import TIMEOUT, JobState
+from daflow.execution.member_jobs.ends import outcome_of
+from daflow.execution.queues.job_states import TIMEOUT, JobState
+from daflow.execution.tasks.carry_out import FULL, _verdict
 from daflow.names import Phase, Status
 from daflow.records import Task
 from daflow.runs.nodes import CHANCE

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from daflow.errors import RunError
-from daflow.execution.carry_out import carry_out_all
-from daflow.execution.pools import InlinePool
+from daflow.execution.pools.inline_pool import InlinePool
+from daflow.execution.tasks.carry_out import carry_out_all
 from daflow.runs import facts
 from daflow.runs import halting as module
 from daflow.runs.decide import Policy, Stop

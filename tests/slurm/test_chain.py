@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import daflow
-from daflow.assemble.chain import read_chain
-from daflow.execution.registry import registered
+from daflow.assemble.driving.chain import read_chain
+from daflow.execution.queues.registry import registered
 from daflow.runs.journal import read_journal
 from tests.end_to_end.small_run import command, written
 from tests.slurm.queue_runs import (

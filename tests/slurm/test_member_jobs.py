@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from daflow.execution.registry import registered
+from daflow.execution.queues.registry import registered
 from daflow.runs.journal import read_journal
 from tests.end_to_end.small_run import run_inline, start
 from tests.slurm.queue_runs import chunks, ended, finished, until

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daflow.errors import DataError, ModelFailed
-from daflow.execution.carry_out import carry_out_all
+from daflow.execution.tasks.carry_out import carry_out_all
 from daflow.names import BLAMELESS, Phase, Status
 from daflow.records import Outcome
 from daflow.runs import facts

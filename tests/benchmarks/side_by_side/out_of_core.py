@@ -13,10 +13,10 @@ from side_by_side.contest import Aim, Case, Contender
 from side_by_side.raw_disk import copy_by_threads, forget, give_back, write_files
 from side_by_side.runs import Stages, made, workers
 
-from daflow.assemble.build import bench_of
-from daflow.assemble.launch import _ready_store
-from daflow.execution.carry_out import carry_out, carry_out_all
-from daflow.execution.workbench import Workbench
+from daflow.assemble.driving.launch import _ready_store
+from daflow.assemble.sections.build import bench_of
+from daflow.execution.tasks.carry_out import carry_out, carry_out_all
+from daflow.execution.tasks.workbench import Workbench
 from daflow.names import Phase, Status
 from daflow.records import Task
 

@@ -11,8 +11,8 @@ from typing import Any
 from distributed import LocalCluster
 from side_by_side.contest import cpu_of_the_family
 
+from daflow.assemble.driving.launch import drive
 from daflow.assemble.folder import RunFolder, make_run
-from daflow.assemble.launch import drive
 from daflow.config.load import to_json, workflow_from
 
 MODEL = """

@@ -18,7 +18,7 @@ import psutil
 from side_by_side.contest import Aim, Case, Contender
 from side_by_side.runs import made, workers, workflow
 
-from daflow.assemble.launch import drive
+from daflow.assemble.driving.launch import drive
 from daflow.config.load import to_json, workflow_from
 
 _numbers = count()
@@ -26,7 +26,7 @@ DRIVE = """
 import sys
 from pathlib import Path
 from daflow.assemble.folder import make_run
-from daflow.assemble.launch import drive
+from daflow.assemble.driving.launch import drive
 from daflow.config.load import load_workflow
 if __name__ == "__main__":
     path = Path(sys.argv[1])

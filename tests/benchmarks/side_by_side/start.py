@@ -15,11 +15,11 @@ from unittest.mock import patch
 from side_by_side.contest import Aim, Case, Contender
 from side_by_side.runs import made, workers
 
-from daflow.assemble.build import bench_of, plan_of
+from daflow.assemble.driving.launch import _ready_store, drive
 from daflow.assemble.folder import RunFolder, with_overrides
-from daflow.assemble.launch import _ready_store, drive
-from daflow.execution.carry_out import carry_out
-from daflow.execution.workbench import Workbench
+from daflow.assemble.sections.build import bench_of, plan_of
+from daflow.execution.tasks.carry_out import carry_out
+from daflow.execution.tasks.workbench import Workbench
 from daflow.names import Phase, Status
 from daflow.records import Outcome, Task
 from daflow.runs import facts

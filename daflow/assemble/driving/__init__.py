@@ -1,0 +1,1 @@
+"""Drivers: how one is started, watched, laid down, and what it leaves behind."""

@@ -1,0 +1,1 @@
+"""What a workflow would do and take, before anything runs."""

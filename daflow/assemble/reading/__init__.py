@@ -1,0 +1,1 @@
+"""What a run has to say: its arrays, figures and scores."""

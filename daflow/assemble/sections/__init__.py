@@ -1,0 +1,1 @@
+"""Sections of a workflow file in, objects out."""

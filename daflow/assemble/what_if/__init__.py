@@ -1,0 +1,1 @@
+"""Other analyses of a forecast that is there."""

@@ -1,0 +1,1 @@
+"""Members that are batch jobs of their own."""

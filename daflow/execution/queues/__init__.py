@@ -1,0 +1,1 @@
+"""Batch systems, by the commands that their manuals give."""
