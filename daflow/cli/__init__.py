@@ -1,4 +1,4 @@
-"""The command line: check, run, resume, status, report, logs, doctor, schema, init."""
+"""The command line: `daflow`, a module for each group of its commands."""
 
 from daflow.cli.entry import main
 

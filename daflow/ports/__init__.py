@@ -1,4 +1,4 @@
-"""The four Protocols that the run is made of, and what they hand each other.
+"""The Protocols that a run is made of, and what they hand each other.
 
 A `Model` forecasts one member, a `Method` updates one slice, a `Store` keeps every array, a `Pool`
 runs tasks. Each can be replaced without the others knowing.
