@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from multiprocessing import current_process
 from pathlib import Path
 
 from daflow.assemble.branching import plan_for, store_for
 from daflow.assemble.driving.first_workers import check_workers
+from daflow.assemble.driving.main_guard import check_main_guard
 from daflow.assemble.driving.member_jobs import members_at_work
 from daflow.assemble.driving.members import with_members
 from daflow.assemble.driving.ordered import ordered
@@ -32,7 +32,7 @@ from daflow.assemble.folder import RunFolder, write_resolved
 from daflow.assemble.sections.build import model_of, observed_of, policy_of
 from daflow.assemble.worker import work
 from daflow.config.observations import FileObservations
-from daflow.errors import ConfigError, DaflowError, OutOfTime, RunError
+from daflow.errors import DaflowError, OutOfTime, RunError
 from daflow.execution.clusters.dask_clusters import connect
 from daflow.execution.pools.crews import Crew
 from daflow.execution.pools.dask_pool import DaskPool
@@ -102,7 +102,7 @@ def drive(
     KeyboardInterrupt
         The driver was interrupted; the run can be resumed.
     """
-    _refuse_in_a_worker()
+    check_main_guard(run.workflow.execution)
     lease = Lease(run.lease, session.holder(), session.patience)
     with lease, Halting(run.folder, lease.holder, session.ends) as halting:
         if called is not None:
@@ -123,15 +123,6 @@ def drive(
                 going = workers_live_on(run.workflow.execution) and not _is_finished(run.journal)
                 if not (going or members_at_work(run)):
                     clear_attempts(run.folder, store_for(run))
-
-
-def _refuse_in_a_worker() -> None:
-    """Refuse to drive where Python imports the user's script for a process that it starts."""
-    if getattr(current_process(), "_inheriting", False):
-        raise ConfigError(
-            "a run began anew while its worker started: workers import the script that starts them",
-            do="put what the script does under: if __name__ == '__main__':",
-        )
 
 
 def _is_finished(journal: Path) -> bool:

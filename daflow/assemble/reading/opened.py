@@ -9,6 +9,7 @@ import xarray as xr
 
 from daflow.assemble.branching import branch_folders, plan_for, store_for
 from daflow.assemble.driving.launch import Watch, drive, ignore
+from daflow.assemble.driving.main_guard import check_main_guard
 from daflow.assemble.folder import RunFolder, make_run, open_folder
 from daflow.assemble.reading.contents import outcomes_of, report_contents
 from daflow.assemble.reading.diagnosis import diagnosis
@@ -390,6 +391,7 @@ def run(workflow: str | Path | Workflow, run_dir: str | Path, *, watch: Watch = 
         config, text = workflow, to_json(workflow)
     else:
         config, text = load_workflow(workflow), Path(workflow).read_text(encoding="utf-8")
+    check_main_guard(config.execution)  # before anything is made
     made = make_run(config, Path(run_dir), text)
     stop = drive(made, watch)
     opened = Run(made)

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 
 from daflow.assemble.driving import launch
-from daflow.errors import ConfigError, OutOfTime, PoolError
+from daflow.errors import OutOfTime, PoolError
 from daflow.runs import facts
 from daflow.runs.decide import Stop
 from daflow.runs.journal import Journal, last_fact
@@ -86,9 +86,3 @@ def test_that_workers_without_time_lay_a_run_down_as_the_end_of_its_job_does(run
         raise OutOfTime("no time is left", got="50 s")
     assert noted == [Stop("walltime", "no time is left (50 s)", resumable=True)]
     assert last_fact(run.journal) == facts.stopped("walltime", "no time is left (50 s)", resumable=True)
-
-
-def test_that_a_script_that_a_worker_imports_begins_no_run_anew(monkeypatch):
-    monkeypatch.setattr(launch, "current_process", lambda: SimpleNamespace(_inheriting=True))
-    with pytest.raises(ConfigError, match="if __name__ == '__main__'"):
-        launch.drive(None)
