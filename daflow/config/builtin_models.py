@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from math import hypot
 from typing import Annotated, Final, Literal
@@ -190,7 +190,10 @@ class ReservoirSettings(Section):
         every, until = self.report_times.every, self.report_times.until
         return tuple(every * k for k in range(1, int(until / every * (1 + 1e-12)) + 1))
 
-    def _problems(self) -> Iterator[Problem]:
+    def _problems(self) -> Iterable[Problem]:
+        return [*self._problems_of_flow(), *self._problems_of_wells()]
+
+    def _problems_of_flow(self) -> Iterator[Problem]:
         if not self.times or any(later <= earlier for earlier, later in pairwise(self.times)):
             yield Problem("report_times", "times must rise", allowed="at least one, each later than the last")
         low, high = self.fluids.connate_water, 1.0 - self.fluids.residual_oil

@@ -5,9 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-import dask_jobqueue
 import pytest
-from dask_jobqueue.core import JobQueueCluster
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +15,7 @@ from daflow.config.load import from_json, json_schema, to_json, workflow_from
 from daflow.config.schema import Workflow
 from daflow.config.workers import seconds_of
 from daflow.errors import ConfigError
+from daflow.execution.clusters.jobqueue import JobQueueCluster, dask_jobqueue
 from daflow.execution.clusters.queue_clusters import CLASSES
 
 KINDS = sorted(CLASSES)

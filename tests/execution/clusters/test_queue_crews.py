@@ -8,13 +8,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from dask_jobqueue import SLURMCluster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daflow.config.clusters import AdaptiveSettings, PbsExecution, SlurmExecution
 from daflow.errors import PoolError
 from daflow.execution.clusters import queue_crews, queue_jobs
+from daflow.execution.clusters.jobqueue import dask_jobqueue
 from daflow.execution.clusters.queue_clusters import _give_back
 from daflow.execution.clusters.queue_crews import AGAIN_SECONDS, MOST_AT_ONCE, STARTING_SECONDS, QueueCrew
 from daflow.execution.clusters.queue_jobs import Book, cluster_class, told
@@ -334,7 +334,7 @@ def test_that_a_host_is_left_once_nothing_runs_there_and_named_to_new_jobs(made,
     queue.scheduler.workers[address].processing.clear()
     look(crew, clock)
     assert list(queue.worker_spec) == ["job-2", "job-3"]
-    job = cluster_class(SLURMCluster, queue.book, 1).job_cls
+    job = cluster_class(dask_jobqueue.SLURMCluster, queue.book, 1).job_cls
     script = job("tcp://a:1", "x", cores=1, memory="1GB", job_extra_directives=[]).job_script()
     assert "#SBATCH --exclude=n1\n" in script
     # Where nothing else is left, the system refuses: then it is asked without.
@@ -416,7 +416,7 @@ def test_that_jobs_that_were_not_cancelled_with_the_cluster_are_cancelled(made, 
 
 def test_that_no_job_gets_the_name_of_another_one():
     cluster = SimpleNamespace(name="daflow-x")
-    first = cluster_class(SLURMCluster, Book("slurm", None, None), 1)
+    first = cluster_class(dask_jobqueue.SLURMCluster, Book("slurm", None, None), 1)
     names = [first._new_worker_name(cluster, 0) for _ in range(3)]
     assert names == ["daflow-x-1", "daflow-x-2", "daflow-x-3"]
 
@@ -436,7 +436,7 @@ def test_that_each_process_of_a_job_is_known_by_its_jobs_name(tmp_path, clock):
 
 def test_that_a_submission_that_fails_is_noted_and_one_that_succeeds_registered(tmp_path, monkeypatch, clock):
     book = Book("slurm", tmp_path, tmp_path)
-    made_of = cluster_class(SLURMCluster, book, 1).job_cls
+    made_of = cluster_class(dask_jobqueue.SLURMCluster, book, 1).job_cls
     command = tmp_path / "bin" / "sbatch"
     command.parent.mkdir()
     monkeypatch.setenv("PATH", str(command.parent), prepend=":")
