@@ -393,8 +393,7 @@ def run(workflow: str | Path | Workflow, run_dir: str | Path, *, watch: Watch = 
         config, text = load_workflow(workflow), Path(workflow).read_text(encoding="utf-8")
     check_main_guard(config.execution)  # before anything is made
     made = make_run(config, Path(run_dir), text)
-    stop = drive(made, watch)
-    opened = Run(made)
+    stop, opened = drive(made, watch), Run(made)
     if opened.observed:
         opened.report()
     stop.check(made.folder)
