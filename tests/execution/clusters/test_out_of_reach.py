@@ -19,6 +19,14 @@ class Cluster:
         self.closed = True
 
 
+@pytest.fixture
+def interruptible():
+    """Let Ctrl-C mean what it does in a terminal: what a shell starts in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def blocked():
     return signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
@@ -35,6 +43,7 @@ def test_that_what_starts_workers_is_not_reached_and_the_driver_is(tmp_path):
     assert signal.SIGINT not in blocked()
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_that_workers_that_start_meanwhile_are_ended(tmp_path):
     cluster = Cluster()
 
