@@ -27,6 +27,7 @@ from typing import Any
 import daflow
 from daflow.assemble.folder import make_run
 from daflow.config.load import load_workflow
+from daflow.names import Phase
 from tests.chaos.acts import ACTS, Act, fill_disk, stop_driver, stop_simulator, stop_worker
 from tests.chaos.problem import Problem
 from tests.chaos.scene import Clock, Disk, Scene, facts_after
@@ -257,7 +258,9 @@ class Torment:
         faults += [
             f"a receipt changed: {path}" for path, said in self._seen.items() if last.get(path) != said
         ]
-        kept = {(f["step"], f["index"], f["attempt"]) for f in ended if f["status"] != "ok"}
+        # Directories call the truth member -1.
+        members = ((-1 if f["phase"] == Phase.TRUTH else f["index"], f) for f in ended if f["status"] != "ok")
+        kept = {(f["step"], member, f["attempt"]) for member, f in members}
         faults += [f"scratch left: {path}" for path, attempt in attempts_of(folder) if attempt not in kept]
         ours = finals(daflow.open_run(folder))
         for name, array in reference.items():
