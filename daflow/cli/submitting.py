@@ -31,50 +31,55 @@ SUBMIT: Final = (
 )
 
 File = Annotated[Path, typer.Argument(help="The workflow file (YAML).", show_default=False)]
+RunToMake = Annotated[
+    Path, typer.Option("--run", help="Where the run goes, or is already.", show_default=False)
+]
+Override = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override a setting: --set ensemble.size=20 (repeatable)."
+    ),
+]
+System = Annotated[
+    str | None,
+    typer.Option(help="The driver's queue: slurm, pbs, lsf, sge; default: that of the workers."),
+]
+Walltime = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HH:MM:SS",
+        help="The driver's walltime; default: that of the workers' jobs, or four hours.",
+    ),
+]
+Margin = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HH:MM:SS",
+        help="How long before its end the driver lays the run down; members under way are done again. "
+        "Default: a tenth of the walltime, at most two minutes.",
+    ),
+]
+Directives = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="LINE",
+        help="One more line for the head of the driver's script, without its sign (repeatable).",
+    ),
+]
+Chain = Annotated[bool, typer.Option("--chain", help="Go on by further jobs until the run is done.")]
 
 
 def submit(
     file: File,
-    folder: Annotated[
-        Path, typer.Option("--run", help="Where the run goes, or is already.", show_default=False)
-    ],
+    folder: RunToMake,
     *,
-    override: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Override a setting: --set ensemble.size=20 (repeatable)."
-        ),
-    ] = None,
+    override: Override = None,
     profile: Profile = None,
-    system: Annotated[
-        str | None,
-        typer.Option(help="The driver's queue: slurm, pbs, lsf, sge; default: that of the workers."),
-    ] = None,
-    walltime: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HH:MM:SS",
-            help="The driver's walltime; default: that of the workers' jobs, or four hours.",
-        ),
-    ] = None,
-    margin: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HH:MM:SS",
-            help="How long before its end the driver lays the run down; members under way are done again. "
-            "Default: a tenth of the walltime, at most two minutes.",
-        ),
-    ] = None,
-    directive: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="LINE",
-            help="One more line for the head of the driver's script, without its sign (repeatable).",
-        ),
-    ] = None,
-    chain: Annotated[
-        bool, typer.Option("--chain", help="Go on by further jobs until the run is done.")
-    ] = False,
+    system: System = None,
+    walltime: Walltime = None,
+    margin: Margin = None,
+    directive: Directives = None,
+    chain: Chain = False,
     retry: Retry = None,
     drop: Drop = None,
     min_members: MinMembers = None,

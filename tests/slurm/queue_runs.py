@@ -169,7 +169,8 @@ def job_name(folder: Path) -> str:
 @contextmanager
 def driven(workflow: Path, folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
     """Start a driver, which ends with the context if it has not before."""
-    with ended(start("run", workflow, "--run", folder, *words)) as driver:
+    # Jobs of PBS leave what they say where they were submitted.
+    with ended(start("run", workflow, "--run", folder, *words, cwd=folder.parent)) as driver:
         yield driver
 
 
