@@ -18,14 +18,18 @@ _STAYS: Final[dict[Keep, tuple[bool, bool]]] = {
 """Whether the directory stays: after a failure, after a success."""
 
 
+def stays(keep: Keep, *, success: bool) -> bool:
+    """Say whether the directory of an attempt stays that ended so."""
+    return _STAYS[keep][success]
+
+
 @contextmanager
 def attempt_directory(path: Path, keep: Keep) -> Iterator[None]:
     """Remove the directory when the context ends, unless how it ended is a reason to keep it."""
-    after_failure, after_success = _STAYS[keep]
-    stays = after_failure
+    success = False
     try:
         yield
-        stays = after_success
+        success = True
     finally:
-        if not stays:
+        if not stays(keep, success=success):
             shutil.rmtree(path, ignore_errors=True)

@@ -122,7 +122,7 @@ def drive(
                 lease.check()
                 going = workers_live_on(run.workflow.execution) and not _is_finished(run.journal)
                 if not (going or members_at_work(run)):
-                    clear_attempts(run.folder, store_for(run))
+                    clear_attempts(run, store_for(run))
 
 
 def _is_finished(journal: Path) -> bool:
@@ -158,7 +158,7 @@ def _drive(run: RunFolder, watch: Watch, wishes: _Wishes) -> Stop:
     else:
         store = _ready_store(run)
         if not workers_live_on(run.workflow.execution):
-            wishes = replace(wishes, cleared=wishes.cleared.and_folders(clear_attempts(run.folder, store)))
+            wishes = replace(wishes, cleared=wishes.cleared.and_folders(clear_attempts(run, store)))
     with Journal(run.journal, end, wishes.check) as journal, _stop_noted(journal, wishes.halting) as noted:
         fact = facts.opened(_who(run, wishes), orders=wishes.orders, at=at)
         journal.append(fact)

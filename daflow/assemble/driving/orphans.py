@@ -23,11 +23,14 @@ from typing import Any, Final
 
 import psutil
 
+from daflow.assemble.folder import RunFolder
 from daflow.config.execution import AddressExecution, ExecutionSettings
+from daflow.config.external_models import Keep
 from daflow.errors import PoolError
 from daflow.execution.queues.batch_systems import batch_system, cancel_those_left
 from daflow.execution.queues.registry import registered
-from daflow.names import TRUTH, Phase
+from daflow.models.attempt_directory import stays
+from daflow.names import TRUTH, Phase, Status
 from daflow.ports import Store
 from daflow.records import Task
 from daflow.runs.lease import BORN_AT, Holder
@@ -199,21 +202,25 @@ def end_jobs(folder: Path) -> tuple[list[str], list[str]]:
     return cancelled, wrong
 
 
-def clear_attempts(folder: Path, store: Store) -> int:
+def clear_attempts(run: RunFolder, store: Store) -> int:
     """Remove directories of attempts whose worker died: what it would have kept has a receipt.
+
+    Where an attempt came through a second time, the first one's directory is of no interest either.
 
     Cost: a look at each name in ``work``; receipts are read of steps that have such directories.
     """
     n_cleared = 0
-    for place in (folder / "work").glob("step=*"):
+    keep: Keep = getattr(run.workflow.model, "keep", "failed")
+    for place in (run.folder / "work").glob("step=*"):
         step = int(place.name.partition("=")[2])
         attempts = {path: match for path in place.iterdir() if (match := _ATTEMPT.fullmatch(path.name))}
         if not attempts:
             continue
         wanted = {path: (int(match[1]), int(match[2])) for path, match in attempts.items()}
-        ended = set(_ended(store, step, frozenset(wanted.values())))
+        ended = dict(_ended(store, step, frozenset(wanted.values())))
         for path, attempt in wanted.items():
-            if attempt not in ended:
+            status = ended.get(attempt)
+            if status is None or not stays(keep, success=status is Status.OK):
                 shutil.rmtree(path, ignore_errors=True)
                 n_cleared += not path.exists()
     return n_cleared
@@ -227,16 +234,18 @@ def workers_live_on(execution: ExecutionSettings) -> bool:
     return isinstance(execution, AddressExecution)
 
 
-def _ended(store: Store, step: int, wanted: frozenset[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Yield those of these members' attempts that left a receipt; the truth's member is -1."""
+def _ended(
+    store: Store, step: int, wanted: frozenset[tuple[int, int]]
+) -> Iterator[tuple[tuple[int, int], Status]]:
+    """Yield how those of these members' attempts ended that left a receipt; the truth's member is -1."""
 
     def of_no_interest(task: Task) -> bool:
         return (task.index if task.phase is Phase.FORECAST else TRUTH, task.attempt) not in wanted
 
     for outcome in store.receipts_of(Phase.FORECAST, step, of_no_interest):
-        yield outcome.task.index, outcome.task.attempt
+        yield (outcome.task.index, outcome.task.attempt), outcome.status
     for outcome in store.receipts_of(Phase.TRUTH, 0, of_no_interest):
-        yield TRUTH, outcome.task.attempt
+        yield (TRUTH, outcome.task.attempt), outcome.status
 
 
 def clear_scratch(folder: Path) -> int:

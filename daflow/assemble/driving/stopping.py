@@ -162,7 +162,7 @@ def _clear_up(run: RunFolder, tell: Tell, *, now: bool) -> Cleared:
                 return cleared
             with suppress(DaflowError, OSError):
                 if not (at_work or workers_live_on(run.workflow.execution)):
-                    cleared = cleared.and_folders(clear_attempts(run.folder, store_for(run)))
+                    cleared = cleared.and_folders(clear_attempts(run, store_for(run)))
             return cleared
     except LeaseError:
         return Cleared()

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager, suppress
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -189,28 +190,34 @@ def test_that_a_queue_that_cannot_be_asked_is_told_and_does_not_stop_the_run(tmp
 # --------------------------------------------------------------------------------------- folders
 
 
-def test_that_directories_of_attempts_without_a_receipt_go_and_kept_ones_stay(tmp_path):
+@pytest.mark.parametrize(
+    ("keep", "failed", "done"), [("failed", True, False), ("always", True, True), ("never", False, False)]
+)
+def test_that_directories_of_attempts_without_a_receipt_go_and_those_to_keep_stay(
+    tmp_path, keep, failed, done
+):
     store = MemoryStore(LAYOUT)
     for task, status in (
         (Task(Phase.FORECAST, 1, 3, 0), Status.FAILED),
         (Task(Phase.FORECAST, 1, 4, 1), Status.OK),
-        (Task(Phase.TRUTH, 0, 0, 0), Status.OK),
+        (Task(Phase.TRUTH, 0, 0, 0), Status.LOST),
     ):
         store.write_receipts([Outcome(task, status)])
     place = tmp_path / "work" / "step=1"
     names = {
-        "member=00003-0-abc": True,
+        "member=00003-0-abc": failed,
         "member=00003-1-abc": False,
         "member=00004-0-x-y": False,
-        "member=00004-1-x-y": True,
-        f"member={TRUTH:05d}-0-z": True,
+        "member=00004-1-x-y": done,
+        f"member={TRUTH:05d}-0-z": failed,
         f"member={TRUTH:05d}-1-z": False,
         "survivors.json": True,
     }
     for name in names:
         (place / name).mkdir(parents=True)
         (place / name / "input").write_text("x")
-    assert clear_attempts(tmp_path, store) == 3
+    run = SimpleNamespace(folder=tmp_path, workflow=SimpleNamespace(model=SimpleNamespace(keep=keep)))
+    assert clear_attempts(run, store) == 7 - sum(names.values())
     assert {name: (place / name).exists() for name in names} == names
 
 

@@ -43,7 +43,7 @@ with Lease(folder / "lease.json") as lease, Halting(folder, lease.holder) as hal
 
 @pytest.fixture
 def run(tmp_path):
-    workflow = SimpleNamespace(execution=SimpleNamespace(member=None))
+    workflow = SimpleNamespace(execution=SimpleNamespace(member=None), model=None)
     lease, journal = tmp_path / "lease.json", tmp_path / "journal.jsonl"
     return SimpleNamespace(folder=tmp_path, lease=lease, journal=journal, workflow=workflow)
 
