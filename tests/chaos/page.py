@@ -44,7 +44,7 @@ def rounds(told: dict[str, Any]) -> Iterator[str]:
                 r["acts"],
                 r["drivers"],
                 counted(r["bad"]),
-                "; ".join(r["faults"]) or "none",
+                "; ".join(map(shortened, r["faults"])) or "none",
             )
             for r in told["rounds"]
         ),
