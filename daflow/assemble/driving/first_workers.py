@@ -185,7 +185,7 @@ def _said(crew: Crew, question: Callable[..., Any], about: Sequence[Any]) -> dic
         for address in sorted(others):
             ask_apart([address])
         asked |= others
-        answer = _next(heard, min(POLL_SECONDS, ANSWER_SECONDS))
+        answer = _next(heard, POLL_SECONDS)
         if answer is not None:
             said = {**(said or {}), **answer}
             until = min(until, time.monotonic() + ANSWER_SECONDS)

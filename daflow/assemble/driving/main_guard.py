@@ -12,6 +12,7 @@ from typing import Final
 from daflow.config.execution import ExecutionSettings, LocalExecution
 from daflow.errors import ConfigError
 
+_MAIN: Final = ("<module>", "__main__")
 CURE: Final = "put what the script does under: if __name__ == '__main__':"
 
 
@@ -42,9 +43,6 @@ def check_main_guard(execution: ExecutionSettings) -> None:
             f"{script}, line {line}: the run would begin anew in each of its workers, which import it",
             do=CURE,
         )
-
-
-_MAIN = ("<module>", "__main__")
 
 
 def _is_guarded(script: Path, line: int) -> bool:

@@ -22,16 +22,13 @@ from daflow.execution.lifetimes import Life
 from daflow.execution.pools.crews import Crew
 from daflow.execution.pools.deaths import Death, Deaths
 from daflow.execution.pools.forgetful import forget_spans
-from daflow.execution.pools.inline_pool import InlinePool
 from daflow.execution.pools.refusals import Refusals
 from daflow.execution.pools.roster import Roster
 from daflow.execution.pools.sending import Answer, Work, carry_out_and_tell, not_among
-from daflow.execution.pools.witnesses import Unwatched, Witness
+from daflow.execution.pools.witnesses import Witness
 from daflow.names import Phase, Status
 from daflow.ports import UnderWay
 from daflow.records import Outcome, Task
-
-__all__ = ["DaskPool", "InlinePool", "Unwatched", "Witness", "Work"]
 
 PATIENCE_SECONDS = 120.0
 """How long a pool may be without a single worker, and none awaited, before the run is laid down."""

@@ -12,7 +12,9 @@ from daflow.errors import PoolError
 from daflow.execution.clusters.dask_clusters import connect
 from daflow.execution.pools import dask_pool
 from daflow.execution.pools.crews import Unattended
-from daflow.execution.pools.dask_pool import DaskPool, InlinePool, Unwatched
+from daflow.execution.pools.dask_pool import DaskPool
+from daflow.execution.pools.inline_pool import InlinePool
+from daflow.execution.pools.witnesses import Unwatched
 from daflow.names import Phase, Status
 from daflow.records import Outcome, Task
 from tests.contracts.pool_contract import MANY, VICTIM, PoolContract, Unreadable, deadly_work, end, home, work
